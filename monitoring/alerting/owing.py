@@ -1,0 +1,35 @@
+"""What is owed becomes rows: an alert with its facts, and a delivery for each address that must learn of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitoring.models import Alert, Delivery
+from monitoring.values.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Facts and the addresses that must learn of them; without any the alert is kept as undeliverable."""
+
+    facts: Facts
+    recipients: tuple[str, ...]
+
+
+def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> list[Alert]:
+    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges."""
+    alerts = Alert.objects.using(using).bulk_create(
+        Alert(
+            kind=announcement.facts.kind,
+            task_name=announcement.facts.task_name,
+            facts=announcement.facts.to_json(),
+            created_at=now,
+        )
+        for announcement in announcements
+    )
+    Delivery.objects.using(using).bulk_create(
+        Delivery(alert=alert, address=address)
+        for alert, announcement in zip(alerts, announcements, strict=True)
+        for address in announcement.recipients
+    )
+    return alerts

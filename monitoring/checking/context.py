@@ -1,0 +1,55 @@
+"""Runs of one business context: those whose context id names an instance of a model, of a type if one is asked for."""
+
+from typing import Any
+
+from django.db import connections, models, router
+from django.db.models import F
+
+from monitoring.checking.probe import Filter
+from monitoring.values.context_model import ContextModel
+
+# The context id, which is text, as a key of the model: NULL where it cannot be one, never an error. A cast on the
+# model's side instead would read the whole table, since no index knows it.
+_AS_INTEGER = {
+    "postgresql": "CASE WHEN run.context_id ~ '^(0|-?[1-9][0-9]{0,17})$' THEN run.context_id::bigint END",
+    "sqlite": "CASE WHEN run.context_id = CAST(CAST(run.context_id AS integer) AS text)"
+    " THEN CAST(run.context_id AS integer) END",
+}
+_AS_UUID = {
+    "postgresql": "CASE WHEN run.context_id ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'"
+    " THEN run.context_id::uuid END",
+    "sqlite": "lower(replace(run.context_id, '-', ''))",
+}
+
+
+def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
+    """Raises LookupError when the model lives in another database than the runs: no statement reaches both."""
+    model = context.model
+    home = router.db_for_read(model)
+    if home != using:
+        raise LookupError(f"{model._meta.label} is in the database {home!r}, the runs are in {using!r}")
+    columns = {"monitoring_key": F("pk")}
+    if with_type and context.type_field:
+        columns["monitoring_type"] = F(context.type_field)
+    instances = model._base_manager.using(using).order_by().annotate(**columns)
+    sql, parameters = instances.values_list(*columns).query.get_compiler(using).as_sql()
+    condition = (
+        f"run.context_id IS NOT NULL AND EXISTS (SELECT 1 FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
+    )
+    if with_type:
+        condition += " AND CAST(instance.monitoring_type AS text) = probe.context_type"
+    return Filter(condition + ")", tuple(parameters))
+
+
+def _is_key(model: type[models.Model], using: str) -> str:
+    key: Any = model._meta.pk
+    while key.remote_field:
+        key = key.target_field
+    vendor = connections[using].vendor
+    if isinstance(key, models.IntegerField):
+        return f"instance.monitoring_key = {_AS_INTEGER[vendor]}"
+    if isinstance(key, models.UUIDField):
+        return f"instance.monitoring_key = {_AS_UUID[vendor]}"
+    if isinstance(key, models.CharField | models.TextField):
+        return "instance.monitoring_key = run.context_id"
+    return "CAST(instance.monitoring_key AS text) = run.context_id"

@@ -1,0 +1,78 @@
+"""The one way to judge: whoever asks, a list of checks becomes a list of outcomes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from django.db import DatabaseError, transaction
+
+from monitoring.checking.context import runs_of
+from monitoring.checking.probe import ALL, Filter, Probe, newest_started, newest_unstarted
+from monitoring.models import database_alias
+from monitoring.values.context_model import find_context_model
+from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
+from monitoring.values.run_event import BEFORE_START
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def evaluate(checks: Sequence[Check]) -> list[Outcome]:
+    """The outcome of each check, in their order.
+
+    Takes at most two statements for the checks without a context and two for each context model and way to ask for it,
+    however many checks and runs there are. A check that cannot be asked gets the verdict NOT_JUDGED and stops no other.
+    """
+    using = database_alias()
+    outcomes: dict[int, Outcome] = {}
+    for (model, with_type), places in _by_context(checks).items():
+        group = [checks[place] for place in places]
+        judged = _judge_in_context(group, model, with_type, using) if model else _judge(group, using, ALL)
+        outcomes.update(zip(places, judged, strict=True))
+    return [outcomes[place] for place in range(len(checks))]
+
+
+def _by_context(checks: Sequence[Check]) -> dict[tuple[str, bool], list[int]]:
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for place, check in enumerate(checks):
+        expectation = check.expectation
+        context = (expectation.context_model or "", expectation.context_type is not None)
+        groups.setdefault(context, []).append(place)
+    return groups
+
+
+def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, using: str) -> list[Outcome]:
+    try:
+        only = runs_of(find_context_model(model), with_type, using)
+        with transaction.atomic(using=using):  # the table may be missing: that spoils these checks and no transaction
+            return _judge(checks, using, only)
+    except (LookupError, DatabaseError) as error:
+        reason = f"context model {model!r}: {error.args[0] if error.args else error}"
+        return [Outcome(check=check, verdict=Verdict.NOT_JUDGED, reason=reason) for check in checks]
+
+
+def _judge(checks: Sequence[Check], using: str, only: Filter) -> list[Outcome]:
+    started = newest_started([_probe(check, check.threshold) for check in checks], using, only)
+    unanswered = [place for place in range(len(checks)) if place not in started]
+    unstarted = newest_unstarted([_probe(checks[place], _BEGINNING) for place in unanswered], using, only)
+    waiting = {unanswered[nth]: run for nth, run in unstarted.items()}
+    return [_outcome(check, started.get(place), waiting.get(place)) for place, check in enumerate(checks)]
+
+
+def _probe(check: Check, since: datetime) -> Probe:
+    return Probe(check.expectation.task_name, since, check.until, check.expectation.context_type or "")
+
+
+def _outcome(check: Check, started: RunFacts | None, waiting: RunFacts | None) -> Outcome:
+    expected = check.expectation.expected_statuses
+    run = started or _answer_before_start(check, waiting)
+    if run is None:
+        return Outcome(check=check, verdict=Verdict.NOT_EXECUTED, waiting=waiting)
+    verdict = Verdict.AS_EXPECTED if run.status in expected else Verdict.STATUS_MISMATCH
+    return Outcome(check=check, verdict=verdict, run=run, waiting=waiting)
+
+
+def _answer_before_start(check: Check, waiting: RunFacts | None) -> RunFacts | None:
+    """A run that never started answers only where such a status is expected, and only one submitted in the window."""
+    if waiting is None or BEFORE_START.isdisjoint(check.expectation.expected_statuses):
+        return None
+    in_window = waiting.submitted_at is not None and waiting.submitted_at >= check.threshold
+    return waiting if in_window else None

@@ -1,0 +1,125 @@
+"""The newest run of a name, for any number of names in one statement.
+
+A probe is one step down an index, whatever the history holds. All probes travel as one JSON parameter, so that neither
+the statement nor the number of its parameters grows with them. SQLite's CTE must be materialized, else the JSON is read
+again for each row (measured: 1.5 times slower).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connections
+
+from monitoring.models import BackgroundTask
+from monitoring.values.outcome import RunFacts
+from monitoring.values.run_event import RunStatus
+from monitoring.values.text import storable_name
+
+_TABLE = BackgroundTask._meta.db_table
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COLUMNS = ", ".join(f"run.{name}" for name in RunFacts.__dataclass_fields__)
+
+_STATEMENT = {
+    "postgresql": """
+SELECT probe.place - 1, {columns}
+FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
+        to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
+        to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
+      FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place)) AS probe
+CROSS JOIN LATERAL (SELECT run.* FROM {table} run WHERE run.task_name = probe.name AND {condition}
+                    ORDER BY run.started_at DESC, run.id DESC LIMIT 1) AS run
+""",
+    "sqlite": """
+WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
+  SELECT key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]')
+  FROM json_each(%s))
+SELECT probe.place, {columns}
+FROM probe JOIN {table} run ON run.id = (
+  SELECT run.id FROM {table} run WHERE run.task_name = probe.name AND {condition}
+  ORDER BY run.started_at DESC, run.id DESC LIMIT 1)
+""",
+}
+
+STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
+UNSTARTED = "run.started_at IS NULL AND run.submitted_at >= probe.since AND run.submitted_at <= probe.until"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Asks for the newest run of `name` from `since` to `until`, both included."""
+
+    name: str
+    since: datetime
+    until: datetime
+    context_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """An SQL condition on `run` and `probe`, with the parameters that stand in it."""
+
+    condition: str
+    parameters: tuple[Any, ...] = ()
+
+
+ALL = Filter("TRUE")
+
+
+def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
+    """By each probe's place, its newest run by start (ties: the newest id); probes that find none are left out.
+
+    A run that ended after the probe's `until` is read as it stood then: Running.
+    """
+    found = _newest(probes, using, STARTED, only)
+    return {place: _as_of(run, probes[place].until) for place, run in found.items()}
+
+
+def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
+    """The same among runs that were submitted in that time and never started; the newest is the last recorded."""
+    return _newest(probes, using, UNSTARTED, only)
+
+
+def _newest(probes: Sequence[Probe], using: str, condition: str, only: Filter) -> dict[int, RunFacts]:
+    if not probes:
+        return {}
+    connection = connections[using]
+    vendor = connection.vendor
+    statement = _STATEMENT[vendor].format(table=_TABLE, columns=_COLUMNS, condition=f"{condition} AND {only.condition}")
+    write = _microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
+    items = [
+        [storable_name(probe.name), write(probe.since), write(probe.until), storable_name(probe.context_type)]
+        for probe in probes
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [json.dumps(items), *only.parameters])
+        rows = cursor.fetchall()
+    return {
+        place: RunFacts(
+            id=id,
+            task_id=task_id,
+            status=status,
+            submitted_at=_time(submitted_at),
+            started_at=_time(started_at),
+            finished_at=_time(finished_at),
+        )
+        for place, id, task_id, status, submitted_at, started_at, finished_at in rows
+    }
+
+
+def _as_of(run: RunFacts, until: datetime) -> RunFacts:
+    if run.finished_at and run.finished_at > until:
+        return replace(run, status=RunStatus.RUNNING.value, finished_at=None)
+    return run
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(stored: Any) -> datetime | None:
+    """SQLite hands out the text that Django wrote, in UTC and without saying so."""
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored

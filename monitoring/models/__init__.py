@@ -1,0 +1,25 @@
+from datetime import datetime
+
+from django.db import connections, router
+from django.utils import timezone
+
+from monitoring.models.alert import Alert, Delivery, Message
+from monitoring.models.background_task import BackgroundTask
+
+__all__ = ["Alert", "BackgroundTask", "Delivery", "Message", "database_alias", "database_now"]
+
+
+def database_alias() -> str:
+    """The database that holds our tables: all of them are in one."""
+    return router.db_for_write(BackgroundTask)
+
+
+def database_now() -> datetime:
+    """The instant by the database's clock, which all hosts share; SQLite has none but the host's."""
+    connection = connections[database_alias()]
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now

@@ -1,0 +1,69 @@
+from django.db import models
+
+from monitoring.values.facts import AlertKind
+from monitoring.values.text import NAME_MAX
+
+
+class Message(models.Model):
+    """One mail to one address, carrying one delivery or many. Its text is frozen before the first attempt.
+
+    Pending while `sent_at` and `gave_up_at` are empty. A sender claims it by moving `next_attempt_at` past the time
+    that sending may take; one that dies leaves it to come due again.
+    """
+
+    address = models.EmailField(max_length=320)
+    subject = models.TextField()
+    text = models.TextField()
+    html = models.TextField()
+    created_at = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    next_attempt_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    gave_up_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, default="", db_default="", help_text="what the last failed attempt said")
+    provider_id = models.CharField(max_length=998, blank=True, default="", db_default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=models.Q(sent_at=None, gave_up_at=None),
+                name="monitoring_message_pending",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} → {self.address}"
+
+
+class Alert(models.Model):
+    """Something to say, as facts; what is said is rendered from them later. One without deliveries reached nobody."""
+
+    kind = models.CharField(max_length=20, choices=AlertKind.choices)
+    task_name = models.CharField(max_length=NAME_MAX)
+    facts = models.JSONField()
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.task_name}: {self.get_kind_display()}"
+
+
+class Delivery(models.Model):
+    """The promise that an alert reaches an address; `message` is the mail that carries it, once there is one."""
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries")
+    address = models.EmailField(max_length=320)
+    # PROTECT: without its message a delivery would look as if it still had to be sent.
+    message = models.ForeignKey(Message, models.PROTECT, null=True, blank=True, related_name="deliveries")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(fields=["alert", "address"], name="monitoring_alert_reaches_address_once")
+        ]
+        indexes = [
+            models.Index(fields=["address"], condition=models.Q(message=None), name="monitoring_delivery_pending")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alert} → {self.address}"

@@ -1,0 +1,1 @@
+"""From what a queue says about a run to its row."""

@@ -1,0 +1,197 @@
+"""Huey's signals into run events, connected without a line in the host's tasks.
+
+Facts about Huey 3.5 that this rests on (read in its source): a task keeps its id over retries; `enqueued` is sent
+before the task is stored, and again when a scheduled task's time has come; `error`, `timeout`, `locked` and
+`rate-limited` are sent when `task.retries` already tells whether a retry follows; `timeout`, `locked`, `rate-limited`
+and `canceled` are sent inside the `except` that caught their reason. A retry that a task asks for itself raises
+`task.retries` by one.
+"""
+
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+from huey import Huey
+from huey import signals as huey_signals
+from huey.exceptions import CancelExecution, HueyException
+
+from monitoring.models import database_alias
+from monitoring.recording.privacy import written_error, written_parameters
+from monitoring.recording.upsert import upsert
+from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.values.text import one_line, storable, storable_name
+
+logger = logging.getLogger("monitoring")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
+
+    status: RunStatus
+    ends: bool = False
+    if_retried: RunStatus | None = None
+    reason: str = ""
+
+
+SIGNALS = {
+    huey_signals.SIGNAL_ENQUEUED: Meaning(RunStatus.QUEUED),
+    huey_signals.SIGNAL_SCHEDULED: Meaning(RunStatus.PENDING),
+    huey_signals.SIGNAL_EXECUTING: Meaning(RunStatus.RUNNING),
+    huey_signals.SIGNAL_COMPLETE: Meaning(RunStatus.COMPLETED, ends=True),
+    huey_signals.SIGNAL_ERROR: Meaning(RunStatus.STOPPED, ends=True, if_retried=RunStatus.INVALIDATED),
+    huey_signals.SIGNAL_TIMEOUT: Meaning(
+        RunStatus.STOPPED, ends=True, if_retried=RunStatus.INVALIDATED, reason="Timed out"
+    ),
+    huey_signals.SIGNAL_LOCKED: Meaning(
+        RunStatus.STOPPED, ends=True, if_retried=RunStatus.INVALIDATED, reason="Not run: its lock was taken"
+    ),
+    huey_signals.SIGNAL_RATE_LIMITED: Meaning(
+        RunStatus.STOPPED, ends=True, if_retried=RunStatus.INVALIDATED, reason="Not run: over its rate limit"
+    ),
+    huey_signals.SIGNAL_INTERRUPTED: Meaning(
+        RunStatus.STOPPED, ends=True, reason="Interrupted: its worker was told to stop"
+    ),
+    huey_signals.SIGNAL_RETRYING: Meaning(RunStatus.INVALIDATED, ends=True),
+    huey_signals.SIGNAL_REVOKED: Meaning(RunStatus.CANCELLED, ends=True, reason="Revoked"),
+    huey_signals.SIGNAL_EXPIRED: Meaning(RunStatus.CANCELLED, ends=True, reason="Expired before a worker took it"),
+    huey_signals.SIGNAL_CANCELED: Meaning(RunStatus.CANCELLED, ends=True, reason="Cancelled"),
+}
+
+# Where the retries that a task had left when it started are noted. Huey does not send this attribute along.
+_RETRIES_AT_START = "_monitoring_retries_at_start"
+_MOST_RETRIES = 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_clock = 0
+
+
+def connect(huey: Huey, except_for: Iterable[Any] = ()) -> None:
+    """Records the runs of every task of this Huey but those of the given task wrappers."""
+    unrecorded = {wrapper.task_class for wrapper in except_for}
+
+    def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
+        if type(task) not in unrecorded:
+            observe(lambda: event_of(signal, task, exc, _now(), huey.utc), f"{signal} of {task.name} {task.id}")
+
+    huey.signal()(record_signal)
+
+
+def observe(make_event: Callable[[], RunEvent], what: str) -> None:
+    """Writes one event and never raises: a run that cannot be recorded must still run."""
+    try:
+        _write(make_event(), database_alias())
+    except Exception:
+        logger.exception("Not recorded: %s", what)
+
+
+def _write(event: RunEvent, using: str) -> None:
+    connection = connections[using]
+    try:
+        # A savepoint where the host is inside a transaction, so that an error here leaves the host's work whole.
+        with transaction.atomic(using=using):
+            upsert([event], using)
+    except (InterfaceError, OperationalError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()  # it may have been cut since it was last used; a new one tells
+        upsert([event], using)
+
+
+def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True) -> RunEvent:
+    """The event that a signal stands for; `utc` says in which clock Huey writes its naive times.
+
+    Raises KeyError for a signal that the Huey known here does not have.
+    """
+    meaning = SIGNALS[signal]
+    is_start = meaning.status is RunStatus.RUNNING
+    if is_start:
+        setattr(task, _RETRIES_AT_START, task.retries)
+    status = _waiting_status(task, meaning.status, now, utc)
+    if meaning.if_retried and task.retries:
+        status = meaning.if_retried
+    signature = _signature(type(task).execute)
+    parameters = _parameters(task, signature)
+    return RunEvent(
+        task_id=storable_name(task.id),
+        task_name=storable_name(task.name),
+        status=status,
+        seq=_seq(task, status, now),
+        submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
+        started_at=now if is_start else None,
+        finished_at=now if meaning.ends else None,
+        attempts=int(is_start),
+        errors=_errors(meaning, exc),
+        parameters=written_parameters(parameters),
+        context_id=_context_id(parameters, signature),
+    )
+
+
+def _now() -> datetime:
+    """The wall clock, but never the same microsecond twice nor an earlier one: the events of a run keep their order."""
+    global _clock
+    _clock = max(_clock + 1, time.time_ns() // 1000)
+    return _EPOCH + timedelta(microseconds=_clock)
+
+
+def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> RunStatus:
+    if status is not RunStatus.QUEUED or task.eta is None:
+        return status
+    eta = task.eta.replace(tzinfo=UTC) if utc and task.eta.tzinfo is None else task.eta.astimezone(UTC)
+    return RunStatus.PENDING if eta > now else RunStatus.QUEUED
+
+
+def _seq(task: Any, status: RunStatus, now: datetime) -> int:
+    """The event's place: before any start, then by attempt, then by time.
+
+    Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a retry
+    or by the scheduler, comes late but is never newer than a start.
+    """
+    if status in (RunStatus.PENDING, RunStatus.QUEUED):
+        return int(status is RunStatus.QUEUED)
+    retries = getattr(task, _RETRIES_AT_START, task.retries)
+    return (max(0, _MOST_RETRIES - retries) << 52) | (now - _EPOCH) // timedelta(microseconds=1)
+
+
+def _errors(meaning: Meaning, error: BaseException | None) -> str:
+    if not meaning.reason:
+        return written_error(error) if error else ""
+    # The exception being handled is the task's own only if it is Huey's: in immediate mode it may be the host's.
+    cause = sys.exception()
+    detail = one_line(str(cause)) if isinstance(cause, (CancelExecution, HueyException)) else ""
+    return storable(f"{meaning.reason}: {detail}" if detail else meaning.reason)
+
+
+@lru_cache(maxsize=4096)
+def _signature(execute: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of the function behind a task: Huey keeps it only in the closure of its class's `execute`."""
+    try:
+        return inspect.signature(inspect.getclosurevars(execute).nonlocals["func"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _parameters(task: Any, signature: inspect.Signature | None) -> dict[str, object]:
+    """The arguments under their parameters' names."""
+    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    try:
+        return dict(signature.bind_partial(*task.args, **kwargs).arguments) if signature else kwargs
+    except TypeError:  # arguments that do not fit: the task itself will say so
+        return {f"argument {place}": value for place, value in enumerate(task.args, 1)} | kwargs
+
+
+def _context_id(parameters: dict[str, object], signature: inspect.Signature | None) -> str | None:
+    """The value given for the task's first parameter, if that can be the key of something."""
+    first = parameters.get(next(iter(signature.parameters), "")) if signature else None
+    if isinstance(first, str):
+        return storable_name(first)
+    if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= 64:
+        return str(first)
+    return None

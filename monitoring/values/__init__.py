@@ -1,0 +1,1 @@
+"""The nouns that are never saved: frozen values without a query."""

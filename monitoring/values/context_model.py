@@ -1,0 +1,56 @@
+"""The context model that a config names by a path such as `gap.models.IngestorSession`."""
+
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model
+
+from monitoring.conf import conf
+
+
+@dataclass(frozen=True, slots=True)
+class ContextModel:
+    """A model whose instances runs were about, and the field that tells their types apart (None: it has no types)."""
+
+    model: type[Model]
+    type_field: str | None
+
+
+def find_model(path: str) -> type[Model]:
+    """Looks the path up in Django's app registry and never imports it.
+
+    `gap.models.IngestorSession` and `gap.IngestorSession` both mean the model IngestorSession of the installed app
+    whose label or module is `gap`. Raises LookupError with a sentence that names the path.
+    """
+    owner, _, name = path.rpartition(".")
+    owner, _, _ = f"{owner}.".partition(".models.")
+    owner = owner.rstrip(".")
+    for app in apps.get_app_configs():
+        if owner in (app.label, app.name):
+            try:
+                return app.get_model(name)
+            except LookupError:
+                raise LookupError(f"the app {owner!r} has no model {name!r}") from None
+    raise LookupError(f"no installed app has the label or module {owner!r}")
+
+
+def find_context_model(path: str) -> ContextModel:
+    """Raises LookupError as `find_model`, also when CONTEXT_FIELDS names a field that the model does not have."""
+    model = find_model(path)
+    type_field = next((field for known, field in conf().CONTEXT_FIELDS.items() if _means(known, model)), None)
+    if type_field:
+        try:
+            model._meta.get_field(type_field)
+        except FieldDoesNotExist:
+            raise LookupError(
+                f"{model._meta.label} has no field {type_field!r}, which MONITORING['CONTEXT_FIELDS'] names"
+            ) from None
+    return ContextModel(model, type_field)
+
+
+def _means(path: str, model: type[Model]) -> bool:
+    try:
+        return find_model(path) is model
+    except LookupError:
+        return False  # CONTEXT_FIELDS may name apps that are not installed here

@@ -1,0 +1,91 @@
+"""What an alert has to say, before it is put into words."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+from django.db.models import TextChoices
+
+from monitoring.values.outcome import Outcome, Verdict
+
+
+class AlertKind(TextChoices):
+    STATUS_MISMATCH = "mismatch", "status mismatch"
+    """The newest run in the window ended, or stands, otherwise than expected."""
+
+    NOT_EXECUTED = "not-executed", "not executed"
+    """No run started in the window."""
+
+    NOT_JUDGED = "not-judged", "could not be checked"
+    """The check itself was not possible."""
+
+    RESOLVED = "resolved", "as expected again"
+    """What one of the above said is over."""
+
+
+NO_EXECUTION = "No execution found"
+NOT_JUDGED = "Could not be checked"
+
+_TIMES = ("started_at", "finished_at", "check_time", "waiting_since")
+_KINDS = {
+    Verdict.STATUS_MISMATCH: AlertKind.STATUS_MISMATCH,
+    Verdict.NOT_EXECUTED: AlertKind.NOT_EXECUTED,
+    Verdict.NOT_JUDGED: AlertKind.NOT_JUDGED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The facts of one alert. The times of the run that decided are None where there is none, or nobody said them.
+
+    `waiting_since` is when the newest run was submitted that still waits (or was cancelled before it started), with its
+    `waiting_status`. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
+    """
+
+    kind: AlertKind
+    task_name: str
+    current_status: str
+    expected_statuses: tuple[str, ...]
+    lookback_hours: float
+    check_time: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    dependent_tasks: tuple[str, ...] = ()
+    context_type: str = ""
+    waiting_since: datetime | None = None
+    waiting_status: str = ""
+    reason: str = ""
+    time_zone: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {name: values[name].isoformat() for name in _TIMES if values[name]}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """The inverse of `to_json`; what a newer version stored and this one does not know is passed over."""
+        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        known |= {name: datetime.fromisoformat(known[name]) for name in _TIMES if known.get(name)}
+        known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks")}
+        return cls(**known | {"kind": AlertKind(known["kind"])})
+
+
+def facts_of(outcome: Outcome) -> Facts:
+    """The facts of an outcome that is not as expected."""
+    expectation, run, waiting = outcome.check.expectation, outcome.run, outcome.waiting
+    nothing = NOT_JUDGED if outcome.verdict is Verdict.NOT_JUDGED else NO_EXECUTION
+    return Facts(
+        kind=_KINDS[outcome.verdict],
+        task_name=expectation.task_name,
+        current_status=run.status if run else nothing,
+        expected_statuses=tuple(status.value for status in expectation.expected_statuses),
+        lookback_hours=expectation.lookback_hours,
+        check_time=outcome.check.at,
+        started_at=run.started_at if run else None,
+        finished_at=run.finished_at if run else None,
+        dependent_tasks=expectation.dependent_tasks,
+        context_type=expectation.context_type or "",
+        waiting_since=waiting.submitted_at if waiting else None,
+        waiting_status=waiting.status if waiting else "",
+        reason=outcome.reason,
+    )

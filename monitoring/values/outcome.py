@@ -1,0 +1,67 @@
+"""What a check asks and what it finds."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from monitoring.values.expectation import Expectation
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question: is `expectation` met, looking back from the instant `at`?
+
+    A run that started after `until` is not seen: a live check sees all there is.
+    """
+
+    expectation: Expectation
+    at: datetime
+    until: datetime = END_OF_TIME
+
+    @property
+    def threshold(self) -> datetime:
+        """The start of the window, which belongs to it."""
+        return self.at - self.expectation.lookback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """A run as it stood when a check saw it. `submitted_at` and `finished_at` are None where nobody said them."""
+
+    id: int
+    task_id: str
+    status: str
+    submitted_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Verdict(StrEnum):
+    AS_EXPECTED = "as expected"
+    """The newest run in the window has an expected status."""
+
+    STATUS_MISMATCH = "status mismatch"
+    """It has another one."""
+
+    NOT_EXECUTED = "not executed"
+    """There is no run in the window."""
+
+    NOT_JUDGED = "could not be checked"
+    """The question could not be asked, for instance since the context model is gone; `reason` says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`run` decided the verdict (None: there was none); `waiting` is the newest run submitted that never started."""
+
+    check: Check
+    verdict: Verdict
+    run: RunFacts | None = None
+    waiting: RunFacts | None = None
+    reason: str = ""
+
+    @property
+    def is_as_expected(self) -> bool:
+        return self.verdict is Verdict.AS_EXPECTED

@@ -1,0 +1,40 @@
+"""What may be stored and shown of text that strangers wrote: task names, errors, parameters, context ids."""
+
+import unicodedata
+
+NAME_MAX = 255  # characters of a task name, task id or context id
+
+# Beside the control characters: line and paragraph separators, halves of surrogate pairs.
+_BREAKING_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+# These turn the reading direction of all that follows: a name could show itself as another one.
+_BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def storable(text: str) -> str:
+    """The text as every database can hold it: PostgreSQL refuses NUL, and no encoding knows lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def storable_name(name: str) -> str:
+    """A name as it stands in the run table; names are compared in this form."""
+    return storable(name)[:NAME_MAX]
+
+
+def tail(text: str, limit: int) -> str:
+    """The last `limit` characters, since the end of a traceback says what happened; a cut is shown."""
+    if len(text) <= limit:
+        return text
+    cut = "[… cut]\n"
+    return cut + text[len(cut) - limit :]
+
+
+def head(text: str, limit: int) -> str:
+    """The first `limit` characters; a cut is shown."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """For a subject or a terminal column: whatever would break the line or turn its direction becomes a space."""
+    return "".join(
+        " " if unicodedata.category(char) in _BREAKING_CATEGORIES or char in _BIDI_CONTROLS else char for char in text
+    )

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class DemoConfig(AppConfig):
+    name = "project.demo"
+    label = "gap"
+    verbose_name = "Demo"

@@ -1,0 +1,120 @@
+"""One `EMAIL_URL` for every way to send: Django's own backends and Anymail's providers.
+
+    console:   memory:   file:var/mail   file:///srv/mail
+    smtp://user:password@host:25   smtps://…:465   smtp+tls://…:587
+    anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon_ses:
+
+Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from environs import EnvError
+
+CORE = "django.core.mail.backends"
+SMTP_PORTS = {"smtp": 25, "smtps": 465, "smtp+tls": 587}
+SMTP_TIMEOUT = 10  # seconds; Django's default is to wait for ever
+
+# The option of each Anymail provider that the URL's user part fills.
+# Source: Anymail 15.2, docs/esps; amazon_ses takes its credentials from the AWS environment.
+ANYMAIL_KEYS = {
+    "amazon_ses": None,
+    "brevo": "api_key",
+    "mailersend": "api_token",
+    "mailgun": "api_key",
+    "mailjet": "api_key",
+    "mailtrap": "api_token",
+    "mandrill": "api_key",
+    "postal": "api_key",
+    "postmark": "server_token",
+    "resend": "api_key",
+    "scaleway": "secret_key",
+    "sendgrid": "api_key",
+    "sparkpost": "api_key",
+    "unisender_go": "api_key",
+}
+
+# How Django before 6.1 spells the options that its MAILERS setting takes.
+LEGACY_SETTINGS = {
+    "file_path": "EMAIL_FILE_PATH",
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mailer:
+    """A mail backend's dotted path and its options, as Django 6.1's MAILERS names them."""
+
+    backend: str
+    options: dict[str, Any]
+
+    def settings(self, django_version: tuple[Any, ...]) -> dict[str, Any]:
+        """The Django settings that select this mailer, in the form that this version of Django wants."""
+        if django_version >= (6, 1):
+            return {"MAILERS": {"default": {"BACKEND": self.backend, "OPTIONS": self.options}}}
+        if self.backend.startswith("anymail."):
+            provider = self.backend.split(".")[2]
+            options = {f"{provider}_{name}".upper(): value for name, value in self.options.items()}
+            return {"EMAIL_BACKEND": self.backend, "ANYMAIL": options}
+        return {"EMAIL_BACKEND": self.backend} | {LEGACY_SETTINGS[name]: value for name, value in self.options.items()}
+
+
+def parse(url: str) -> Mailer:
+    """Raises EnvError (a ValueError), naming what is wrong and what would be right."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    match parts.scheme:
+        case "console":
+            return Mailer(f"{CORE}.console.EmailBackend", {})
+        case "memory":
+            return Mailer(f"{CORE}.locmem.EmailBackend", {})
+        case "file":
+            return Mailer(
+                f"{CORE}.filebased.EmailBackend", {"file_path": unquote(parts.netloc + parts.path) or "var/mail"}
+            )
+        case "smtp" | "smtps" | "smtp+tls":
+            return Mailer(f"{CORE}.smtp.EmailBackend", _smtp_options(parts, query))
+        case scheme if scheme.startswith("anymail+"):
+            return _anymail(scheme.removeprefix("anymail+").replace("-", "_"), parts, query)
+    raise EnvError(
+        f"{parts.scheme or url!r} is no way to send mail; "
+        "use console, file, memory, smtp, smtps, smtp+tls or anymail+PROVIDER"
+    )
+
+
+def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
+    unknown = sorted(query.keys() - {"timeout"})
+    if unknown:
+        raise EnvError(f"unknown option {unknown[0]!r}; an SMTP address takes only 'timeout'")
+    options: dict[str, Any] = {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or SMTP_PORTS[parts.scheme],
+        "timeout": int(query.get("timeout", SMTP_TIMEOUT)),
+    }
+    if parts.username:
+        options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+    if parts.scheme != "smtp":
+        options["use_ssl" if parts.scheme == "smtps" else "use_tls"] = True
+    return options
+
+
+def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
+    if provider not in ANYMAIL_KEYS:
+        raise EnvError(f"Anymail has no provider {provider!r}; it has {', '.join(ANYMAIL_KEYS)}")
+    options: dict[str, Any] = dict(query)
+    key = ANYMAIL_KEYS[provider]
+    if key and parts.username:
+        options[key] = unquote(parts.username)
+    if key and key not in options:
+        raise EnvError(f"the {key} is missing: anymail+{provider}://{key.upper()}@")
+    if provider == "mailgun" and parts.hostname:
+        options["sender_domain"] = parts.hostname
+    return Mailer(f"anymail.backends.{provider}.EmailBackend", options)

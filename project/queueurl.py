@@ -1,0 +1,29 @@
+"""One `HUEY_URL` for every queue that Huey can keep its tasks in.
+
+sqlite:var/huey.sqlite3   redis://host:6379/0   rediss://…   postgres://user:password@host/database
+"""
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from environs import EnvError
+
+NAME = "tasks"
+POLL_SECONDS = 0.1  # a SQLite queue is polled; this is the longest it sleeps when idle
+
+
+def parse(url: str) -> dict[str, Any]:
+    """Settings for Huey's `HUEY` dict. Raises EnvError (a ValueError), naming what is wrong and what would be right."""
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "sqlite":
+            filename = unquote(parts.netloc + parts.path)
+            if not filename:
+                raise EnvError("the file is missing: sqlite:var/huey.sqlite3")
+            # Huey's own file, never Django's: both would wait on one write lock.
+            return {"huey_class": "huey.SqliteHuey", "name": NAME, "filename": filename, "timeout": 20}
+        case "redis" | "rediss":
+            return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url}
+        case "postgres" | "postgresql":
+            return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}
+    raise EnvError(f"{parts.scheme or url!r} is no queue; use sqlite:FILE, redis://, rediss:// or postgres://")

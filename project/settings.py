@@ -1,0 +1,154 @@
+"""Everything comes from the environment, or from a `.env` file beside manage.py; the README lists the variables.
+
+With DEBUG=1 and a SECRET_KEY alone the project runs on its own: SQLite, Huey on SQLite, mails as files, all in var/.
+What is missing or wrong is said all at once, not one variable a start.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvValidationError
+
+from project import mailurl, queueurl
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = BASE_DIR / "var"
+VAR.mkdir(exist_ok=True)
+
+env = Env(eager=False)
+env.read_env(BASE_DIR / ".env", recurse=False)
+env.add_parser("mail_url", mailurl.parse)
+env.add_parser("queue_url", queueurl.parse)
+
+DEBUG = env.bool("DEBUG", False)
+
+
+def unless_production(default: str) -> dict[str, Any]:
+    """A default for the developer's desk alone: in production nobody could be told, or links would lead nowhere."""
+    return {"default": default} if DEBUG else {}
+
+
+SECRET_KEY = env.str("SECRET_KEY")
+SITE_URL = env.str("SITE_URL", **unless_production("http://127.0.0.1:8000"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
+_mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))
+_database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
+_queue = env.queue_url("HUEY_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [])
+BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+HTTPS = env.bool("HTTPS", not DEBUG)
+LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
+
+try:
+    env.seal()
+except EnvValidationError as error:
+    found: dict[str, list[str]] = dict(error.error_messages)  # type: ignore[arg-type] # environs hints a list too
+    problems = "".join(f"\n  {name}: {' '.join(said)}" for name, said in found.items())
+    raise ImproperlyConfigured(
+        f"These environment variables are missing or wrong:{problems}\n"
+        f"Set them in the environment or in {BASE_DIR / '.env'}; the README says what each means."
+    ) from None
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = VAR / "static"
+
+INSTALLED_APPS = [
+    "project.demo",
+    "monitoring",
+    "anymail",
+    "huey.contrib.djhuey",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+if _database["ENGINE"].endswith("sqlite3"):
+    # Web and worker write the same file: WAL lets them read meanwhile, and a transaction that takes the write lock
+    # at its start waits for it, where one that takes it later would fail with "database is locked".
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DATABASES = {"default": _database}
+
+# `immediate` would follow DEBUG if it were not set: tasks would then run inside the web process.
+HUEY = {**_queue, "immediate": False, "results": False}
+
+globals().update(_mailer.settings(django.VERSION))
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+ALLOWED_HOSTS = ALLOWED_HOSTS or [urlsplit(SITE_URL).hostname or "localhost"]
+CSRF_TRUSTED_ORIGINS = [SITE_URL.rstrip("/")]
+if BEHIND_PROXY:
+    # Only behind a proxy that sets the header itself: anybody else's word for https would be believed.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+if HTTPS:
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+}
+
+MONITORING = {"SITE_URL": SITE_URL}

@@ -1,0 +1,52 @@
+"""Plain functions that make rows and values for tests; whatever a test does not say has a harmless default."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from monitoring.models import BackgroundTask
+from monitoring.values.expectation import Expectation
+from monitoring.values.facts import AlertKind, Facts
+from monitoring.values.run_event import RunStatus
+
+NOW = datetime(2026, 11, 22, 8, 35, tzinfo=UTC)
+
+_ids = count(1)
+
+
+def ago(**span: float) -> datetime:
+    return NOW - timedelta(**span)
+
+
+def make_run(task_name: str = "daily_report", status: str = "Completed", **over: Any) -> BackgroundTask:
+    """A run that started a minute before NOW; `started_at=None` makes one that never started."""
+    started_at = over.pop("started_at", ago(minutes=1))
+    return BackgroundTask.objects.create(
+        task_id=over.pop("task_id", f"run-{next(_ids)}"),
+        task_name=task_name,
+        status=status,
+        started_at=started_at,
+        **over,
+    )
+
+
+def make_expectation(task_name: str = "daily_report", **over: Any) -> Expectation:
+    return Expectation(
+        task_name=task_name, expected_statuses=over.pop("expected_statuses", (RunStatus.COMPLETED,)), **over
+    )
+
+
+def make_facts(**over: Any) -> Facts:
+    return Facts(
+        **{
+            "kind": AlertKind.STATUS_MISMATCH,
+            "task_name": "daily_report",
+            "current_status": "Stopped",
+            "expected_statuses": ("Completed",),
+            "lookback_hours": 1.0,
+            "check_time": NOW,
+            "started_at": ago(minutes=5),
+            "finished_at": ago(minutes=4),
+        }
+        | over
+    )
