@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 from environs import EnvError
 
 NAME = "tasks"
-POLL_SECONDS = 0.1  # a SQLite queue is polled; this is the longest it sleeps when idle
 
 
 def parse(url: str) -> dict[str, Any]:

@@ -1,0 +1,6 @@
+"""The project's settings and an app of models and tasks that only tests need."""
+
+from project.settings import *  # noqa: F403
+from project.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
