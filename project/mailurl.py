@@ -77,9 +77,8 @@ def parse(url: str) -> Mailer:
         case "memory":
             return Mailer(f"{CORE}.locmem.EmailBackend", {})
         case "file":
-            return Mailer(
-                f"{CORE}.filebased.EmailBackend", {"file_path": unquote(parts.netloc + parts.path) or "var/mail"}
-            )
+            folder = unquote(parts.netloc + parts.path) or "var/mail"
+            return Mailer("project.mailfiles.EmailBackend", {"file_path": folder})
         case "smtp" | "smtps" | "smtp+tls":
             return Mailer(f"{CORE}.smtp.EmailBackend", _smtp_options(parts, query))
         case scheme if scheme.startswith("anymail+"):

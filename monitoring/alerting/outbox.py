@@ -101,7 +101,8 @@ def _send(message: Message, now: datetime, using: str) -> bool:
         message_to(message.address, Mail(message.subject, message.text, message.html)).send()
     except Exception as error:  # one address's failure never touches another's
         logger.warning("Not sent to %s: %s: %s", message.address, message.subject, error)
-        row.update(error=_said(error), **_next_try(message, now))
+        message.error = _said(error)
+        row.update(error=message.error, **_next_try(message, now))
         return False
     row.update(sent_at=now, error="")
     return True

@@ -120,6 +120,6 @@ def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time(stored: Any) -> datetime | None:
-    """SQLite hands out the text that Django wrote, in UTC and without saying so."""
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored
+def _time(stored: datetime | None) -> datetime | None:
+    """SQLite hands out what Django wrote, which is UTC without saying so."""
+    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored

@@ -1,0 +1,43 @@
+# One virtual environment for everything, with the versions that requirements-dev.txt locks.
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:
+	@echo 'make demo   sets up, runs example tasks in a real worker, checks them, and shows the mails'
+	@echo 'make run    serves the site and a worker in the foreground'
+	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
+	@echo 'make lint   only the first three of these'
+	@echo 'make lock   locks the newest versions that pyproject.toml allows'
+
+demo: .venv/ready .env
+	@$(BIN)/python manage.py demo
+
+run: .venv/ready .env
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@echo 'http://127.0.0.1:8000/ - after `make demo` log in as admin, password admin;'
+	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" GUNICORN_CMD_ARGS='--bind=127.0.0.1:8000' honcho start
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy monitoring project
+	SECRET_KEY=lint DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra postgres -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --all-extras --group dev -o requirements-dev.txt
+
+.venv/ready: requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements-dev.txt)"
+	$(BIN)/uv pip sync --quiet --require-hashes requirements-dev.txt
+	@touch $@
+
+.env:
+	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
+
+.PHONY: help demo run test lint lock

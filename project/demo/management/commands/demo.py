@@ -1,0 +1,125 @@
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from monitoring.management.plugin import NotAsExpected, columns
+from monitoring.models import BackgroundTask
+from huey.contrib.djhuey import enqueue
+
+from project.demo import tasks
+from project.demo.models import IngestorSession
+
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
+LOGIN = {"username": "admin", "password": "admin", "email": "admin@example.com"}
+DEADLINE = 20  # seconds
+
+
+class Command(BaseCommand):
+    help = "Runs the example tasks in a real worker, checks the example configurations and shows the mails."
+
+    def handle(self, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("The demo makes an account with a known password; it runs only with DEBUG=1.")
+        call_command("migrate", verbosity=0)
+        make_superuser()
+        mails_before = set(mail_files())
+        log = settings.VAR / "demo-worker.log"
+        with worker(log) as process:
+            self.stdout.write(self.style.MIGRATE_HEADING(f"A worker runs (process {process.pid}, log {shown(log)})"))
+            self.run_tasks()
+            for config in sorted(CONFIGS.glob("*.json")):
+                self.stdout.write(
+                    self.style.MIGRATE_HEADING(f"\n$ manage.py check_task_status --config {shown(config)}")
+                )
+                with contextlib.suppress(NotAsExpected):
+                    call_command("check_task_status", config=str(config), stdout=self.stdout)
+        self.show_mails(sorted(set(mail_files()) - mails_before))
+        self.stdout.write(
+            f"\nThe worker has stopped. `make run` serves the site and a worker until Ctrl-C: {settings.SITE_URL}/ "
+            f"(log in as {LOGIN['username']!r}, password {LOGIN['password']!r})."
+        )
+
+    def run_tasks(self) -> None:
+        """Starts the tasks and waits until each has ended, but for the one that is to be found running."""
+        hourly = IngestorSession.objects.create(ingestor_type="Hourly Tomorrow.io")
+        salient = IngestorSession.objects.create(ingestor_type="Salient")
+        started = [
+            tasks.hourly_data_sync.s(),
+            tasks.data_collection.s(),
+            tasks.data_export.s("sftp.example.com"),
+            tasks.daily_report_generation.s(),
+            tasks.ingestor_session.s(hourly.pk),
+            tasks.data_processing.s(),
+        ]
+        for task in started:
+            enqueue(task)
+        ids = [task.id for task in started]
+        wait_for("the tasks to run", lambda: ended(ids) == len(ids) - 1 and running(ids) == 1)
+        # Last of all, so that the newest session of any type is a good one.
+        last = tasks.ingestor_session.s(salient.pk)
+        enqueue(last)
+        wait_for("the last session", lambda: ended([last.id]) == 1)
+
+    def show_mails(self, files: list[Path]) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING("\nThe mails that went out"))
+        rows = [["TO", "SUBJECT", "OPEN"]]
+        for file in files:
+            mail = message_from_bytes(file.read_bytes(), policy=policy.default)
+            rows.append([str(mail["To"]), str(mail["Subject"]), shown(file.with_suffix(".html"))])
+        for cells in columns(rows):
+            self.stdout.write("  ".join(cells))
+
+
+def make_superuser() -> None:
+    users = get_user_model()._default_manager
+    if not users.filter(username=LOGIN["username"]).exists():
+        users.create_superuser(**LOGIN)
+
+
+@contextlib.contextmanager
+def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real consumer in a process of its own, ended gracefully."""
+    command = [sys.executable, "manage.py", "run_huey", "--workers=4", "--graceful-signal=TERM", "--max-delay=0.2"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=DEADLINE)
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise CommandError(f"Waited {DEADLINE} s in vain for {what}; see var/demo-worker.log.")
+        time.sleep(0.05)
+
+
+def ended(ids: list[str]) -> int:
+    return BackgroundTask.objects.filter(task_id__in=ids, finished_at__isnull=False).count()
+
+
+def running(ids: list[str]) -> int:
+    return BackgroundTask.objects.filter(task_id__in=ids, status=BackgroundTask.Status.RUNNING).count()
+
+
+def mail_files() -> list[Path]:
+    return list((settings.VAR / "mail").glob("*.eml"))
+
+
+def shown(path: Path) -> str:
+    """As one would type it from here."""
+    return os.path.relpath(path)
