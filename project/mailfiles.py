@@ -17,20 +17,22 @@ class EmailBackend(BaseEmailBackend):
 
     def __init__(self, file_path: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.folder = Path(file_path or settings.EMAIL_FILE_PATH)  # before Django 6.1 options are settings
+        self.folder = Path(
+            file_path or str(getattr(settings, "EMAIL_FILE_PATH", "var/mail"))
+        )  # a setting before Django 6.1
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
         for message in email_messages:
             eml = self._new_file(message)
-            eml.write_bytes(message.message().as_bytes(linesep="\n"))
+            eml.write_bytes(message.message().as_bytes())
             for content, mimetype in getattr(message, "alternatives", []):
                 if mimetype == "text/html":
                     eml.with_suffix(".html").write_text(content, encoding="utf-8")
         return len(email_messages)
 
     def _new_file(self, message: EmailMessage) -> Path:
-        words = re.sub(r"[^\w]+", "-", message.subject, flags=re.ASCII).strip("-")[:60]
+        words = re.sub(r"[^\w]+", "-", str(message.subject), flags=re.ASCII).strip("-")[:60]
         moment = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         for number in count(1):
             path = self.folder / f"{moment}-{number}-{words}.eml"

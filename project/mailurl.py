@@ -93,11 +93,14 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     unknown = sorted(query.keys() - {"timeout"})
     if unknown:
         raise EnvError(f"unknown option {unknown[0]!r}; an SMTP address takes only 'timeout'")
-    options: dict[str, Any] = {
-        "host": parts.hostname or "localhost",
-        "port": parts.port or SMTP_PORTS[parts.scheme],
-        "timeout": int(query.get("timeout", SMTP_TIMEOUT)),
-    }
+    timeout = query.get("timeout", str(SMTP_TIMEOUT))
+    if not timeout.isdecimal():
+        raise EnvError(f"the timeout {timeout!r} is no number of seconds")
+    try:
+        port = parts.port or SMTP_PORTS[parts.scheme]
+    except ValueError:
+        raise EnvError("the port is no number from 0 to 65535") from None
+    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": int(timeout)}
     if parts.username:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
     if parts.scheme != "smtp":

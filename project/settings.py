@@ -16,8 +16,6 @@ from environs import Env, EnvValidationError
 from project import mailurl, queueurl
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = BASE_DIR / "var"
-VAR.mkdir(exist_ok=True)
 
 env = Env(eager=False)
 env.read_env(BASE_DIR / ".env", recurse=False)
@@ -25,6 +23,7 @@ env.add_parser("mail_url", mailurl.parse)
 env.add_parser("queue_url", queueurl.parse)
 
 DEBUG = env.bool("DEBUG", False)
+VAR = env.path("VAR_DIR", BASE_DIR / "var")
 
 
 def unless_production(default: str) -> dict[str, Any]:
@@ -53,6 +52,8 @@ except EnvValidationError as error:
         f"These environment variables are missing or wrong:{problems}\n"
         f"Set them in the environment or in {BASE_DIR / '.env'}; the README says what each means."
     ) from None
+
+VAR.mkdir(parents=True, exist_ok=True)
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"

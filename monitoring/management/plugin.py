@@ -1,7 +1,7 @@
 """What our commands share: exit codes of the monitoring-plugin convention, and columns.
 
-0 all is as expected, 2 something is not, 3 could not tell. Source: the Monitoring Plugins Development Guidelines, "Plugin
-Return Codes"; 1, a warning, is not used. `CommandError.returncode` carries them, so `call_command` sees them too.
+0 all is as expected, 2 something is not, 3 could not tell; 1, a warning, is not used. Source: the Monitoring Plugins
+Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries them, so `call_command` sees them too.
 """
 
 import sys

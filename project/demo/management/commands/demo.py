@@ -12,11 +12,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from huey.contrib.djhuey import enqueue
 
 from monitoring.management.plugin import NotAsExpected, columns
 from monitoring.models import BackgroundTask
-from huey.contrib.djhuey import enqueue
-
 from project.demo import tasks
 from project.demo.models import IngestorSession
 
@@ -104,7 +103,9 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > deadline:
-            raise CommandError(f"Waited {DEADLINE} s in vain for {what}; see var/demo-worker.log.")
+            raise CommandError(
+                f"Waited {DEADLINE} s in vain for {what}; see {shown(settings.VAR / 'demo-worker.log')}."
+            )
         time.sleep(0.05)
 
 

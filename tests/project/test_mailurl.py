@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anymail import backends as anymail_backends
+from django.core.mail.backends import smtp
+from environs import EnvError
+
+from project.mailurl import ANYMAIL_KEYS, Mailer, parse
+
+# sendinblue is what brevo was called before, kept by Anymail for old settings.
+NO_PROVIDERS = {"__init__", "base", "base_requests", "console", "test", "sendinblue"}
+CORE = "django.core.mail.backends"
+
+
+@pytest.mark.parametrize(
+    ("url", "backend", "options"),
+    [
+        ("console:", f"{CORE}.console.EmailBackend", {}),
+        ("memory:", f"{CORE}.locmem.EmailBackend", {}),
+        ("file:", "project.mailfiles.EmailBackend", {"file_path": "var/mail"}),
+        ("file:var/post", "project.mailfiles.EmailBackend", {"file_path": "var/post"}),
+        ("file:///srv/my%20mail", "project.mailfiles.EmailBackend", {"file_path": "/srv/my mail"}),
+        ("smtp://", f"{CORE}.smtp.EmailBackend", {"host": "localhost", "port": 25, "timeout": 10}),
+        (
+            "smtps://me%40x.org:p%3Aw@mx.example.org",
+            f"{CORE}.smtp.EmailBackend",
+            {"host": "mx.example.org", "port": 465, "timeout": 10, "username": "me@x.org", "password": "p:w"}
+            | {"use_ssl": True},
+        ),
+        (
+            "smtp+tls://mx.example.org:2525?timeout=30",
+            f"{CORE}.smtp.EmailBackend",
+            {"host": "mx.example.org", "port": 2525, "timeout": 30, "use_tls": True},
+        ),
+        (
+            "anymail+mailgun://KEY@mg.example.org",
+            "anymail.backends.mailgun.EmailBackend",
+            {"api_key": "KEY", "sender_domain": "mg.example.org"},
+        ),
+        ("anymail+postmark://TOKEN@", "anymail.backends.postmark.EmailBackend", {"server_token": "TOKEN"}),
+        ("anymail+amazon-ses:", "anymail.backends.amazon_ses.EmailBackend", {}),
+    ],
+)
+def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[str, Any]) -> None:
+    assert parse(url) == Mailer(backend, options)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "'' is no way to send mail; use console, file"),
+        ("http://x", "'http' is no way to send mail"),
+        ("smtp://x?tls=1", "unknown option 'tls'; an SMTP address takes only 'timeout'"),
+        ("smtp://x:port", "the port is no number from 0 to 65535"),
+        ("smtp://x?timeout=soon", "the timeout 'soon' is no number of seconds"),
+        ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon_ses, brevo"),
+        ("anymail+mailgun://", "the api_key is missing: anymail+mailgun://API_KEY@"),
+    ],
+)
+def test_a_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:
+    with pytest.raises(EnvError) as caught:
+        parse(url)
+    assert said in str(caught.value)
+
+
+def test_every_provider_of_the_installed_anymail_is_known() -> None:
+    modules = {path.stem for path in Path(anymail_backends.__file__).parent.glob("*.py")}
+    assert ANYMAIL_KEYS.keys() == modules - NO_PROVIDERS
+
+
+def test_django_before_6_1_gets_settings_and_6_1_gets_mailers() -> None:
+    mailer = parse("smtp+tls://user:secret@mx.example.org")
+    assert mailer.settings((5, 2)) == {
+        "EMAIL_BACKEND": f"{CORE}.smtp.EmailBackend",
+        "EMAIL_HOST": "mx.example.org",
+        "EMAIL_PORT": 587,
+        "EMAIL_TIMEOUT": 10,
+        "EMAIL_HOST_USER": "user",
+        "EMAIL_HOST_PASSWORD": "secret",
+        "EMAIL_USE_TLS": True,
+    }
+    assert mailer.settings((6, 1)) == {"MAILERS": {"default": {"BACKEND": mailer.backend, "OPTIONS": mailer.options}}}
+
+
+def test_the_smtp_options_are_those_of_the_backend() -> None:
+    options = parse("smtp+tls://user:secret@mx.example.org").options
+    backend = smtp.EmailBackend(**options)
+    assert (backend.host, backend.port, backend.username, backend.use_tls) == ("mx.example.org", 587, "user", True)
+
+
+def test_anymail_options_become_anymail_settings_before_6_1() -> None:
+    assert parse("anymail+mailgun://KEY@mg.example.org").settings((5, 2)) == {
+        "EMAIL_BACKEND": "anymail.backends.mailgun.EmailBackend",
+        "ANYMAIL": {"MAILGUN_API_KEY": "KEY", "MAILGUN_SENDER_DOMAIN": "mg.example.org"},
+    }
