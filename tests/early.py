@@ -1,19 +1,35 @@
-"""Loaded by `-p tests.early`, since pytest-django reads the settings before any conftest.py."""
+"""Loaded by `-p tests.early`, since pytest-django reads the settings before any conftest.py.
 
+TEST_WITH says which parts the run stands on: "sqlite" (SQLite, and Huey on SQLite), or "servers" (PostgreSQL, and Huey on
+Redis), which are then started for this run.
+"""
+
+import contextlib
 import os
 import tempfile
 
-_files = tempfile.TemporaryDirectory(prefix="monitoring-tests-")
+from tests import services
+
+_resources = contextlib.ExitStack()
+_files = _resources.enter_context(tempfile.TemporaryDirectory(prefix="monitoring-tests-"))
 
 os.environ.update(
     DEBUG="1",
     SECRET_KEY="only-for-the-tests",
     SITE_URL="https://monitor.example.org",
-    DATABASE_URL=f"sqlite:///{_files.name}/db.sqlite3",
-    HUEY_URL=f"sqlite:{_files.name}/huey.sqlite3",
+    VAR_DIR=_files,
     EMAIL_URL="memory:",
 )
+match os.environ.get("TEST_WITH", "sqlite"):
+    case "sqlite":
+        os.environ["DATABASE_URL"] = f"sqlite:///{_files}/db.sqlite3"
+        os.environ["HUEY_URL"] = f"sqlite:{_files}/huey.sqlite3"
+    case "servers":
+        os.environ["DATABASE_URL"] = _resources.enter_context(services.postgres_server())
+        os.environ["HUEY_URL"] = _resources.enter_context(services.redis_server())
+    case unknown:
+        raise SystemExit(f"TEST_WITH={unknown} is neither sqlite nor servers")
 
 
 def pytest_unconfigure() -> None:
-    _files.cleanup()
+    _resources.close()

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from anymail import backends as anymail_backends
 from django.core.mail.backends import smtp
@@ -85,7 +86,8 @@ def test_django_before_6_1_gets_settings_and_6_1_gets_mailers() -> None:
 
 def test_the_smtp_options_are_those_of_the_backend() -> None:
     options = parse("smtp+tls://user:secret@mx.example.org").options
-    backend = smtp.EmailBackend(**options)
+    named = {"alias": "default"} if django.VERSION >= (6, 1) else {}
+    backend = smtp.EmailBackend(**options, **named)
     assert (backend.host, backend.port, backend.username, backend.use_tls) == ("mx.example.org", 587, "user", True)
 
 
