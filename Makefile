@@ -18,8 +18,13 @@ run: .venv/ready .env
 	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" GUNICORN_CMD_ARGS='--bind=127.0.0.1:8000' honcho start
 
-test: lint
+test: lint services
 	$(BIN)/pytest
+	TEST_WITH=servers $(BIN)/pytest
+
+# The servers that tests start: what is missing is installed from Debian's packages, else as wheels.
+services: .venv/ready
+	@$(BIN)/python -m tests.services
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -28,8 +33,9 @@ lint: .venv/ready
 	SECRET_KEY=lint DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra postgres -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres -o requirements.txt
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --all-extras --group dev -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --group services -o requirements-services.txt
 
 .venv/ready: requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -40,4 +46,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test lint lock
+.PHONY: help demo run test lint services lock

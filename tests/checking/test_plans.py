@@ -1,0 +1,101 @@
+"""The plans of what `evaluate` asks, on 100,000 runs: one step down an index for each check, no sort and no scan."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from monitoring.checking.evaluation import evaluate
+from monitoring.models import BackgroundTask
+from monitoring.recording.upsert import upsert
+from monitoring.values.expectation import Expectation
+from monitoring.values.outcome import Check
+from monitoring.values.run_event import RunEvent, RunStatus
+from project.demo.models import IngestorSession
+from tests.factories import NOW, make_expectation
+
+NAMES = 20
+RUNS = 100_000
+
+
+@pytest.fixture(scope="module")
+def history(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs of few names, so that a window of 90 days holds thousands of each."""
+    with django_db_blocker.unblock():
+        IngestorSession.objects.bulk_create(IngestorSession(ingestor_type=f"type {n % 7}") for n in range(2_000))
+        keys = list(IngestorSession.objects.values_list("pk", flat=True))
+        upsert(
+            [
+                RunEvent(
+                    task_id=f"plan-{n:06}",
+                    task_name=f"task_{n % NAMES}",
+                    status=RunStatus.COMPLETED if n % 10 else RunStatus.QUEUED,
+                    seq=2,
+                    submitted_at=NOW - timedelta(minutes=n),
+                    started_at=NOW - timedelta(minutes=n) if n % 10 else None,
+                    context_id=str(keys[n % len(keys)]),
+                )
+                for n in range(RUNS)
+            ],
+            using="default",
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        yield
+        BackgroundTask.objects.all().delete()
+        IngestorSession.objects.all().delete()
+
+
+def explained(expectations: list[Expectation]) -> list[str]:
+    with CaptureQueriesContext(connection) as asked:
+        evaluate([Check(expectation, at=NOW) for expectation in expectations])
+    statements = [query["sql"] for query in asked if "SELECT" in query["sql"]]
+    explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+    plans = []
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(explain + statement)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+    return plans
+
+
+def assert_no_sort_and_no_scan_of_runs(plan: str) -> None:
+    table = BackgroundTask._meta.db_table
+    lines = plan.splitlines()
+    if connection.vendor == "sqlite":
+        assert not any("TEMP B-TREE" in line or line.startswith("SCAN run") for line in lines), plan
+        assert any("USING INDEX" in line or "USING COVERING INDEX" in line for line in lines), plan
+    else:
+        assert "Sort" not in plan, plan
+        assert f"Seq Scan on {table}" not in plan, plan
+        assert "Bitmap" not in plan, plan
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("checks", [1, 100])
+@pytest.mark.parametrize("lookback_hours", [1, 24 * 90])
+def test_started_and_unstarted_runs_are_found_by_index(checks: int, lookback_hours: float) -> None:
+    expectations = [
+        make_expectation(f"task_{n % (2 * NAMES)}", lookback_hours=lookback_hours) for n in range(NAMES, NAMES + checks)
+    ]
+    plans = explained(expectations)
+    assert len(plans) == 2, "the names that never ran make it ask for unstarted runs too"
+    for plan in plans:
+        assert_no_sort_and_no_scan_of_runs(plan)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("context_type", [None, "type 3"])
+def test_runs_of_a_context_are_found_by_index(context_type: str | None) -> None:
+    expectations = [
+        make_expectation(
+            f"task_{n}", lookback_hours=1, context_model="gap.models.IngestorSession", context_type=context_type
+        )
+        for n in range(NAMES)
+    ]
+    for plan in explained(expectations):
+        assert_no_sort_and_no_scan_of_runs(plan)
