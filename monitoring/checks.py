@@ -10,6 +10,7 @@ from huey.contrib.djhuey import HUEY
 
 from monitoring.conf import conf
 from monitoring.models import database_alias
+from monitoring.values.context_model import find_context_model, find_model
 
 
 @checks.register
@@ -19,6 +20,22 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), hint="See the MONITORING setting in the README.", id="monitoring.E001")]
     return []
+
+
+@checks.register
+def check_context_fields(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Models of apps that are not installed are no fault: the setting's default names some."""
+    found: list[checks.CheckMessage] = []
+    for path in conf().CONTEXT_FIELDS if not check_settings() else ():
+        try:
+            find_model(path)
+        except LookupError:
+            continue
+        try:
+            find_context_model(path)
+        except LookupError as error:
+            found.append(checks.Error(str(error), hint="Name a field of the model itself.", id="monitoring.E003"))
+    return found
 
 
 @checks.register

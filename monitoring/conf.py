@@ -27,12 +27,19 @@ class Conf:
 def conf() -> Conf:
     """Raises ImproperlyConfigured for a key that is not a setting or a value of another type."""
     given = getattr(settings, "MONITORING", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"MONITORING is {given!r}; a dictionary is wanted")
     types = {"SITE_URL": str, "CONTEXT_FIELDS": Mapping, "DIGEST_OVER": int}
     for key, value in given.items():
         if key not in types:
             raise ImproperlyConfigured(
                 f"MONITORING has no setting {key!r}; it has {', '.join(f.name for f in fields(Conf))}"
             )
-        if not isinstance(value, types[key]):
-            raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; a {types[key].__name__} is wanted")
+        if not isinstance(value, types[key]) or isinstance(value, bool):
+            raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {types[key].__name__} is wanted")
+    for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
+        if not (isinstance(path, str) and isinstance(name, str)):
+            raise ImproperlyConfigured(
+                f"MONITORING['CONTEXT_FIELDS'] has {path!r}: {name!r}; a path and the name of a field are wanted"
+            )
     return Conf(**given)

@@ -11,7 +11,9 @@ from monitoring.values.context_model import ContextModel
 # The context id, which is text, as a key of the model: NULL where it cannot be one, never an error. A cast on the
 # model's side instead would read the whole table, since no index knows it.
 _AS_INTEGER = {
-    "postgresql": "CASE WHEN run.context_id ~ '^(0|-?[1-9][0-9]{0,17})$' THEN run.context_id::bigint END",
+    "postgresql": "CASE WHEN run.context_id ~ '^(0|-?[1-9][0-9]{0,18})$' THEN"
+    " CASE WHEN run.context_id::numeric BETWEEN -9223372036854775808 AND 9223372036854775807"
+    " THEN run.context_id::bigint END END",
     "sqlite": "CASE WHEN run.context_id = CAST(CAST(run.context_id AS integer) AS text)"
     " THEN CAST(run.context_id AS integer) END",
 }
@@ -23,22 +25,26 @@ _AS_UUID = {
 
 
 def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
-    """Raises LookupError when the model lives in another database than the runs: no statement reaches both."""
+    """Raises LookupError when the model has no types, or lives in another database than the runs.
+
+    No statement reaches two databases.
+    """
     model = context.model
     home = router.db_for_read(model)
     if home != using:
         raise LookupError(f"{model._meta.label} is in the database {home!r}, the runs are in {using!r}")
     columns = {"monitoring_key": F("pk")}
-    if with_type and context.type_field:
+    if with_type:
+        if not context.type_field:
+            raise LookupError(f"{model._meta.label} has no validation field; name one in MONITORING['CONTEXT_FIELDS']")
         columns["monitoring_type"] = F(context.type_field)
     instances = model._base_manager.using(using).order_by().annotate(**columns)
     sql, parameters = instances.values_list(*columns).query.get_compiler(using).as_sql()
-    condition = (
-        f"run.context_id IS NOT NULL AND EXISTS (SELECT 1 FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
-    )
+    # Not EXISTS: PostgreSQL may make a join of that and sort it; this it asks run by run, from the newest on.
+    instance_of_run = f"SELECT TRUE FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
     if with_type:
-        condition += " AND CAST(instance.monitoring_type AS text) = probe.context_type"
-    return Filter(condition + ")", tuple(parameters))
+        instance_of_run += " AND CAST(instance.monitoring_type AS text) = probe.context_type"
+    return Filter(f"run.context_id IS NOT NULL AND ({instance_of_run} LIMIT 1)", tuple(parameters))
 
 
 def _is_key(model: type[models.Model], using: str) -> str:

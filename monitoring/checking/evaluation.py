@@ -1,7 +1,6 @@
 """The one way to judge: whoever asks, a list of checks becomes a list of outcomes."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from django.db import DatabaseError, transaction
 
@@ -11,8 +10,6 @@ from monitoring.models import database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
 from monitoring.values.run_event import BEFORE_START
-
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def evaluate(checks: Sequence[Check]) -> list[Outcome]:
@@ -45,20 +42,23 @@ def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, usin
         with transaction.atomic(using=using):  # the table may be missing: that spoils these checks and no transaction
             return _judge(checks, using, only)
     except (LookupError, DatabaseError) as error:
-        reason = f"context model {model!r}: {error.args[0] if error.args else error}"
+        said = str(error).partition("\n")[0]  # PostgreSQL adds the statement and a ruler under it
+        reason = f"context model {model!r}: {said}"
         return [Outcome(check=check, verdict=Verdict.NOT_JUDGED, reason=reason) for check in checks]
 
 
 def _judge(checks: Sequence[Check], using: str, only: Filter) -> list[Outcome]:
-    started = newest_started([_probe(check, check.threshold) for check in checks], using, only)
+    probes = [_probe(check) for check in checks]
+    started = newest_started(probes, using, only)
     unanswered = [place for place in range(len(checks)) if place not in started]
-    unstarted = newest_unstarted([_probe(checks[place], _BEGINNING) for place in unanswered], using, only)
+    unstarted = newest_unstarted([probes[place] for place in unanswered], using, only)
     waiting = {unanswered[nth]: run for nth, run in unstarted.items()}
     return [_outcome(check, started.get(place), waiting.get(place)) for place, check in enumerate(checks)]
 
 
-def _probe(check: Check, since: datetime) -> Probe:
-    return Probe(check.expectation.task_name, since, check.until, check.expectation.context_type or "")
+def _probe(check: Check) -> Probe:
+    expectation = check.expectation
+    return Probe(expectation.task_name, check.threshold, check.until, expectation.context_type or "")
 
 
 def _outcome(check: Check, started: RunFacts | None, waiting: RunFacts | None) -> Outcome:

@@ -45,7 +45,7 @@ FROM probe JOIN {table} run ON run.id = (
 }
 
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
-UNSTARTED = "run.started_at IS NULL AND run.submitted_at >= probe.since AND run.submitted_at <= probe.until"
+UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> d
 
 
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """The same among runs that were submitted in that time and never started; the newest is the last recorded."""
+    """The same among the runs that never started and were submitted until then, however long ago.
+
+    The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them.
+    """
     return _newest(probes, using, UNSTARTED, only)
 
 

@@ -7,6 +7,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model
 
 from monitoring.conf import conf
+from monitoring.values.text import head
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,12 @@ def find_model(path: str) -> type[Model]:
     """Looks the path up in Django's app registry and never imports it.
 
     `gap.models.IngestorSession` and `gap.IngestorSession` both mean the model IngestorSession of the installed app
-    whose label or module is `gap`. Raises LookupError with a sentence that names the path.
+    whose label or module is `gap`. Raises LookupError with a sentence of one line.
     """
     owner, _, name = path.rpartition(".")
-    owner, _, _ = f"{owner}.".partition(".models.")
-    owner = owner.rstrip(".")
+    if not owner or not all(part.isidentifier() for part in path.split(".")):
+        raise LookupError(f"{head(path, 80)!r} is not the path of a model, such as 'gap.models.IngestorSession'")
+    owner = f"{owner}.".partition(".models.")[0].removesuffix(".")
     for app in apps.get_app_configs():
         if owner in (app.label, app.name):
             try:
@@ -41,11 +43,13 @@ def find_context_model(path: str) -> ContextModel:
     type_field = next((field for known, field in conf().CONTEXT_FIELDS.items() if _means(known, model)), None)
     if type_field:
         try:
-            model._meta.get_field(type_field)
+            has_column = model._meta.get_field(type_field).concrete
         except FieldDoesNotExist:
+            has_column = False
+        if not has_column:
             raise LookupError(
                 f"{model._meta.label} has no field {type_field!r}, which MONITORING['CONTEXT_FIELDS'] names"
-            ) from None
+            )
     return ContextModel(model, type_field)
 
 

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from django.core.validators import validate_email
 
 from monitoring.values.context_model import find_context_model
 from monitoring.values.run_event import RunStatus
-from monitoring.values.text import NAME_MAX, head, one_line
+from monitoring.values.text import NAME_MAX, head, one_line, storable
 
-DEFAULT_LOOKBACK_HOURS = 1
+DEFAULT_LOOKBACK_HOURS = 1.0
 MAX_LOOKBACK_HOURS = 87_600  # ten years
 KEYS = ("expected_statuses", "notify_to", "dependent_tasks", "lookback_hours", "context_model", "context_type")
 
@@ -80,9 +80,10 @@ def parse_config(config: object) -> tuple[Expectation, ...]:
     if not config:
         raise ConfigError([Problem("the configuration is empty: name at least one task")])
 
-    problems = [Problem("this task is given twice", task=name) for name in _repeated(config)]
+    entries = _entries(config)
+    problems = [Problem("this task is given twice", task=name) for name in _repeated(entries)]
     expectations = []
-    for name, settings in config.items():
+    for name, settings in entries:
         try:
             expectations.append(parse_expectation(name, settings))
         except ConfigError as error:
@@ -103,8 +104,8 @@ def parse_json(text: str | bytes) -> tuple[Expectation, ...]:
         raise ConfigError([Problem(f"not UTF-8: {error.reason} at byte {error.start}")]) from None
     except RecursionError:
         raise ConfigError([Problem("not a configuration: lists or dictionaries are nested too deep")]) from None
-    except ValueError as error:  # a number with thousands of digits
-        raise ConfigError([Problem(f"not a configuration: {error}")]) from None
+    except ValueError:  # json.loads says no more than this with it
+        raise ConfigError([Problem("not a configuration: a number in it has thousands of digits")]) from None
     return parse_config(config)
 
 
@@ -117,33 +118,39 @@ def parse_expectation(task_name: object, settings: object) -> Expectation:
     if not isinstance(settings, Mapping):
         raise ConfigError([Problem(f"a dictionary of settings is wanted, not {_shown(settings)}", task=name)])
 
-    problems = [Problem("this key is given twice", name, key) for key in _repeated(settings)]
-    problems += [Problem(_unknown(key), name, str(key)) for key in settings if key not in KEYS]
-    given = {key: settings[key] for key in KEYS if settings.get(key) is not None}
+    entries = _entries(settings)
+    problems = [Problem("this key is given twice", name, key) for key in _repeated(entries)]
+    problems += [Problem(_unknown(key), name, _shown_key(key)) for key, _ in entries if key not in KEYS]
+    given = [(key, value) for key, value in entries if key in KEYS and value is not None]
     values: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in given:
         try:
             values[key] = _READERS[key](value)
         except _Refused as refusal:
             problems += [Problem(text, name, key, index) for text, index in refusal.found]
-    if "expected_statuses" not in given:
+    named = {key for key, _ in given}
+    if "expected_statuses" not in named:
         problems.append(Problem("required: name at least one status", name, "expected_statuses"))
-    problems += _context_problems(name, given, values)
+    problems += _context_problems(name, named, values)
     if problems:
         raise ConfigError(problems)
     return Expectation(task_name=name, **values)
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys were given twice."""
+    """A JSON object that remembers what was overwritten since its key was given again."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
-        self.repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+        self.pairs = pairs
 
 
-def _repeated(mapping: Mapping[Any, Any]) -> list[str]:
-    return mapping.repeated if isinstance(mapping, _Object) else []
+def _entries(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    return mapping.pairs if isinstance(mapping, _Object) else list(mapping.items())
+
+
+def _repeated(entries: list[tuple[Any, Any]]) -> list[Any]:
+    return [key for key, times in Counter(key for key, _ in entries).items() if times > 1]
 
 
 class _Refused(Exception):
@@ -162,11 +169,15 @@ def _shown(value: object) -> str:
     try:
         return head(one_line(repr(value)), 80)
     except Exception:
-        return f"a {type(value).__name__}"  # some values cannot even be printed, such as a huge int
+        return f"something of type {type(value).__name__}"  # that cannot even be printed, such as a huge int
+
+
+def _shown_key(key: object) -> str:
+    return key if isinstance(key, str) else _shown(key)
 
 
 def _unknown(key: object) -> str:
-    near = difflib.get_close_matches(str(key), KEYS, 1)
+    near = difflib.get_close_matches(_shown_key(key), KEYS, 1)
     return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; there are {', '.join(KEYS)}"
 
 
@@ -177,7 +188,7 @@ def _name(value: object) -> str:
         raise _refuse("is empty")
     if len(value) > NAME_MAX:
         raise _refuse(f"{head(one_line(value), 40)!r} is longer than {NAME_MAX} characters")
-    return value
+    return storable(value)
 
 
 def _status(value: object) -> RunStatus:
@@ -191,7 +202,8 @@ def _status(value: object) -> RunStatus:
 def _address(value: object) -> str:
     address = value.strip() if isinstance(value, str) else ""
     try:
-        validate_email(address)
+        # The validator lets control characters and halves of surrogate pairs pass.
+        validate_email(address if address.isprintable() else "")
     except ValidationError:
         raise _refuse(f"{_shown(value)} is not an e-mail address") from None
     return address
@@ -223,7 +235,8 @@ def _statuses(value: object) -> tuple[RunStatus, ...]:
 
 def _addresses(value: object) -> tuple[str, ...]:
     addresses = _list_of(_address, "e-mail addresses")(value)
-    return tuple({address.lower(): address for address in reversed(addresses)}.values())[::-1]
+    first = {address.lower(): address for address in reversed(addresses)}
+    return tuple(address for address in addresses if first[address.lower()] == address)
 
 
 def _lookback_hours(value: object) -> float:
@@ -239,15 +252,15 @@ def _context_model(value: object) -> str:
     try:
         find_context_model(path)
     except LookupError as error:
-        raise _refuse(str(error.args[0])) from None
+        raise _refuse(str(error)) from None
     return path
 
 
-def _context_problems(name: str, given: Mapping[str, object], values: Mapping[str, Any]) -> Iterator[Problem]:
+def _context_problems(name: str, named: Collection[str], values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong only when the two context keys are seen together."""
     if "context_type" not in values:
         return
-    if "context_model" not in given:
+    if "context_model" not in named:
         yield Problem("needs a context_model beside it", name, "context_type")
     elif "context_model" in values and find_context_model(values["context_model"]).type_field is None:
         yield Problem(

@@ -63,10 +63,10 @@ class Facts:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; what a newer version stored and this one does not know is passed over."""
+        """The inverse of `to_json`, also for what another version stored: more fields than these, or fewer."""
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
         known |= {name: datetime.fromisoformat(known[name]) for name in _TIMES if known.get(name)}
-        known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks")}
+        known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks") if name in known}
         return cls(**known | {"kind": AlertKind(known["kind"])})
 
 

@@ -25,7 +25,7 @@ def tail(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     cut = "[… cut]\n"
-    return cut + text[len(cut) - limit :]
+    return cut + text[len(text) + len(cut) - limit :]
 
 
 def head(text: str, limit: int) -> str:

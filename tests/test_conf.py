@@ -1,0 +1,53 @@
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from monitoring.conf import CONTEXT_FIELDS, Conf, conf
+
+
+def test_without_the_setting_everything_has_a_default(settings: Any) -> None:
+    del settings.MONITORING
+    assert conf() == Conf(SITE_URL="", CONTEXT_FIELDS=CONTEXT_FIELDS, DIGEST_OVER=10)
+
+
+def test_the_two_models_of_the_documentation_have_their_field_by_default(settings: Any) -> None:
+    settings.MONITORING = {}
+    assert dict(conf().CONTEXT_FIELDS) == {
+        "gap.models.IngestorSession": "ingestor_type",
+        "gap.models.CollectorSession": "ingestor_type",
+    }
+
+
+def test_what_is_set_is_what_is_read(settings: Any) -> None:
+    settings.MONITORING = {
+        "SITE_URL": "https://monitor.example.org",
+        "CONTEXT_FIELDS": {"shop.Shipment": "carrier"},
+        "DIGEST_OVER": 0,
+    }
+    assert conf() == Conf(
+        SITE_URL="https://monitor.example.org", CONTEXT_FIELDS={"shop.Shipment": "carrier"}, DIGEST_OVER=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "MONITORING is None; a dictionary is wanted"),
+        ([], r"MONITORING is \[\]; a dictionary is wanted"),
+        ({"DIGEST": 3}, "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER"),
+        ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
+        ({7: 3}, "MONITORING has no setting 7"),
+        ({"SITE_URL": None}, r"MONITORING\['SITE_URL'\] is None; str is wanted"),
+        ({"DIGEST_OVER": "10"}, r"MONITORING\['DIGEST_OVER'\] is '10'; int is wanted"),
+        ({"DIGEST_OVER": 1.5}, r"MONITORING\['DIGEST_OVER'\] is 1.5; int is wanted"),
+        ({"DIGEST_OVER": True}, r"MONITORING\['DIGEST_OVER'\] is True; int is wanted"),
+        ({"CONTEXT_FIELDS": ["shop.Shipment"]}, r"MONITORING\['CONTEXT_FIELDS'\] is \['shop.Shipment'\]; Mapping"),
+        ({"CONTEXT_FIELDS": {"shop.Shipment": None}}, r"MONITORING\['CONTEXT_FIELDS'\] has 'shop.Shipment': None"),
+        ({"CONTEXT_FIELDS": {5: "carrier"}}, r"MONITORING\['CONTEXT_FIELDS'\] has 5: 'carrier'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(settings: Any, given: object, said: str) -> None:
+    settings.MONITORING = given
+    with pytest.raises(ImproperlyConfigured, match=said):
+        conf()

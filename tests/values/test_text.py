@@ -1,0 +1,80 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.values.text import NAME_MAX, head, one_line, storable, storable_name, tail
+
+_any_text = st.text(st.characters(codec=None, exclude_categories=()))
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("naïve 🧨\n\t", "naïve 🧨\n\t"),
+        ("a\0b", "a\N{REPLACEMENT CHARACTER}b"),
+        ("half \ud83e of a pair", "half ? of a pair"),
+    ],
+)
+def test_storable_changes_only_what_a_database_refuses(text: str, stored: str) -> None:
+    assert storable(text) == stored
+
+
+@given(_any_text)
+def test_storable_text_has_an_encoding_and_no_nul(text: str) -> None:
+    stored = storable(text)
+    assert "\0" not in stored.encode().decode()
+    assert len(stored) == len(text)
+    assert storable(stored) == stored
+
+
+@given(_any_text)
+def test_a_storable_name_fits_its_column_and_stays_as_it_is(text: str) -> None:
+    name = storable_name(text * 40)
+    assert len(name) <= NAME_MAX
+    assert storable_name(name) == name
+
+
+def test_a_name_is_cut_at_the_column() -> None:
+    assert storable_name("x" * 256) == "x" * 255
+    assert storable_name("x" * 255) == "x" * 255
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"), [(11, "hello world"), (12, "hello world"), (10, "hello wor…"), (2, "h…"), (1, "…")]
+)
+def test_head_shows_that_it_was_cut(limit: int, shown: str) -> None:
+    assert head("hello world", limit) == shown
+
+
+def test_tail_keeps_the_end_and_shows_that_it_was_cut() -> None:
+    assert tail("x" * 20, 20) == "x" * 20
+    assert tail("start" + "x" * 11, 15) == "[… cut]\nxxxxxxx"
+
+
+@given(_any_text, st.integers(8, 40))
+def test_a_cut_text_is_as_long_as_allowed(text: str, limit: int) -> None:
+    assert len(head(text, limit)) == min(len(text), limit)
+    assert len(tail(text, limit)) == min(len(text), limit)
+
+
+@pytest.mark.parametrize(
+    "char", ["\n", "\r", "\0", "\t", "\x1b", "\x85", "\u2028", "\u2029", "\ud800", "\u200f", "\u202e", "\u2066"]
+)
+def test_what_breaks_or_turns_a_line_becomes_a_space(char: str) -> None:
+    assert one_line(f"a{char}b") == "a b"
+
+
+def test_one_line_leaves_what_belongs_to_words() -> None:
+    text = "naïve 🧨 👩\u200d🚀 नमस्ते عربى \N{NO-BREAK SPACE}"
+    assert one_line(text) == text
+
+
+@given(_any_text)
+def test_one_line_is_one_line(text: str) -> None:
+    line = one_line(text)
+    assert len(line.splitlines()) <= 1
+    assert len(line) == len(text)
+    assert line.encode()[:1] != b"\n"
+    assert one_line(line) == line
