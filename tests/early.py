@@ -1,7 +1,7 @@
 """Loaded by `-p tests.early`, since pytest-django reads the settings before any conftest.py.
 
-TEST_WITH says which parts the run stands on: "sqlite" (SQLite, and Huey on SQLite), or "servers" (PostgreSQL, and Huey on
-Redis), which are then started for this run.
+TEST_WITH says what the run stands on: "sqlite" (SQLite, and Huey on SQLite), or "servers" (PostgreSQL, and Huey on
+Redis), which are then started for it.
 """
 
 import contextlib

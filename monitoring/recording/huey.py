@@ -23,10 +23,10 @@ from huey import signals as huey_signals
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
-from monitoring.recording.privacy import written_error, written_parameters
+from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.upsert import upsert
 from monitoring.values.run_event import RunEvent, RunStatus
-from monitoring.values.text import one_line, storable, storable_name
+from monitoring.values.text import storable_name
 
 logger = logging.getLogger("monitoring")
 
@@ -68,6 +68,9 @@ SIGNALS = {
 # Where the retries that a task had left when it started are noted. Huey does not send this attribute along.
 _RETRIES_AT_START = "_monitoring_retries_at_start"
 _MOST_RETRIES = 1024
+_MOST_ATTEMPTS = 2047  # that eleven bits can number: `retries=-1` never ends
+
+_MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _clock = 0
@@ -117,7 +120,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     status = _waiting_status(task, meaning.status, now, utc)
     if meaning.if_retried and task.retries:
         status = meaning.if_retried
-    signature = _signature(type(task).execute)
+    signature = _signature(task.__class__)
     parameters = _parameters(task, signature)
     return RunEvent(
         task_id=storable_name(task.id),
@@ -157,7 +160,7 @@ def _seq(task: Any, status: RunStatus, now: datetime) -> int:
     if status in (RunStatus.PENDING, RunStatus.QUEUED):
         return int(status is RunStatus.QUEUED)
     retries = getattr(task, _RETRIES_AT_START, task.retries)
-    return (max(0, _MOST_RETRIES - retries) << 52) | (now - _EPOCH) // timedelta(microseconds=1)
+    return (min(max(0, _MOST_RETRIES - retries), _MOST_ATTEMPTS) << 52) | (now - _EPOCH) // timedelta(microseconds=1)
 
 
 def _errors(meaning: Meaning, error: BaseException | None) -> str:
@@ -165,26 +168,35 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
         return written_error(error) if error else ""
     # The exception being handled is the task's own only if it is Huey's: in immediate mode it may be the host's.
     cause = sys.exception()
-    detail = one_line(str(cause)) if isinstance(cause, (CancelExecution, HueyException)) else ""
-    return storable(f"{meaning.reason}: {detail}" if detail else meaning.reason)
+    return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
 @lru_cache(maxsize=4096)
-def _signature(execute: Callable[..., Any]) -> inspect.Signature | None:
-    """The signature of the function behind a task: Huey keeps it only in the closure of its class's `execute`."""
+def _signature(task_class: Any) -> inspect.Signature | None:
+    """The signature of the function behind a task, as its callers see it.
+
+    Huey keeps the function only in the closure of the class's `execute`, which adds the task itself if it is asked to.
+    """
     try:
-        return inspect.signature(inspect.getclosurevars(execute).nonlocals["func"])
+        signature = inspect.signature(inspect.getclosurevars(task_class.execute).nonlocals["func"])
     except (KeyError, TypeError, ValueError):
         return None
+    if not getattr(task_class, "context", False):
+        return signature
+    return signature.replace(parameters=[given for name, given in signature.parameters.items() if name != "task"])
 
 
 def _parameters(task: Any, signature: inspect.Signature | None) -> dict[str, object]:
     """The arguments under their parameters' names."""
     kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    if signature is None:
+        return kwargs
     try:
-        return dict(signature.bind_partial(*task.args, **kwargs).arguments) if signature else kwargs
+        return dict(signature.bind_partial(*task.args, **kwargs).arguments)
     except TypeError:  # arguments that do not fit: the task itself will say so
-        return {f"argument {place}": value for place, value in enumerate(task.args, 1)} | kwargs
+        names = list(signature.parameters)
+        names += [f"argument {place + 1}" for place in range(len(names), len(task.args))]
+        return dict(zip(names, task.args, strict=False)) | kwargs
 
 
 def _context_id(parameters: dict[str, object], signature: inspect.Signature | None) -> str | None:
@@ -192,6 +204,6 @@ def _context_id(parameters: dict[str, object], signature: inspect.Signature | No
     first = parameters.get(next(iter(signature.parameters), "")) if signature else None
     if isinstance(first, str):
         return storable_name(first)
-    if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= 64:
-        return str(first)
+    if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
+        return storable_name(str(int(first)))
     return None

@@ -1,21 +1,26 @@
 """What leaves the process of a task's parameters and errors: masked, cut, storable."""
 
 import json
+import math
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from itertools import islice
 from typing import Any
 
-from monitoring.values.text import head, storable, tail
+from monitoring.values.text import head, one_line, storable, tail
 
 PARAMETERS_MAX = 2_000  # characters of a run's parameters
 VALUE_MAX = 200  # characters of one value in them
 ITEMS_MAX = 20  # entries of one list or dictionary in them
 DEPTH_MAX = 4
 ERRORS_MAX = 20_000  # characters of a run's errors, the last ones
+REASON_MAX = 1_000  # characters of what an exception adds to a reason
 MASK = "********"
 
+# More values than PARAMETERS_MAX characters can hold; 20 entries on each of 4 levels would take half a second.
+_VALUES_MAX = 1_000
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
 
 
@@ -23,7 +28,7 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
         return ""
-    text = json.dumps(_plain(dict(parameters), DEPTH_MAX), ensure_ascii=False)
+    text = json.dumps(_plain(dict(parameters), DEPTH_MAX, iter(range(_VALUES_MAX))), ensure_ascii=False)
     return head(storable(text), PARAMETERS_MAX)
 
 
@@ -36,24 +41,56 @@ def written_error(error: BaseException) -> str:
     return tail(storable(text.strip()), ERRORS_MAX)
 
 
-def _plain(value: object, depth: int) -> Any:
-    """The value in JSON's types, cut to `depth` levels; what JSON does not know as Python prints it."""
-    if value is None or isinstance(value, bool) or (isinstance(value, int) and value.bit_length() <= 64):
+def written_reason(reason: str, cause: BaseException | None) -> str:
+    """A reason in our words and, in the same line, what its cause says about it."""
+    try:
+        detail = one_line(head(str(cause), REASON_MAX)) if cause is not None else ""
+    except Exception:
+        detail = f"a {type(cause).__name__} (it cannot be printed)"
+    return storable(f"{reason}: {detail}" if detail else reason)
+
+
+def _plain(value: object, depth: int, places: Iterator[int]) -> Any:
+    """The value in JSON's types, cut to `depth` levels and as many values as there are `places`.
+
+    What JSON does not know is as Python prints it. What is too deep is left out: printed, it would show its secrets.
+    """
+    try:
+        if _is_plain(value):
+            return value
+        named = _named(value)
+        if named is not None:
+            return _plain_mapping(named, depth, places) if depth else "{…}"
+        if isinstance(value, list | tuple | set | frozenset):
+            entries = zip(islice(value, ITEMS_MAX), places, strict=False)
+            return [_plain(item, depth - 1, places) for item, _ in entries] if depth else "[…]"
+        return _printed(value)
+    except Exception:
+        return f"a {type(value).__name__} (it cannot be printed)"
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool) or (isinstance(value, int) and value.bit_length() <= 64)
+
+
+def _named(value: object) -> Mapping[Any, object] | None:
+    """What the value holds under names, in which a secret may smell: a dictionary's entries, a record's fields."""
+    if isinstance(value, Mapping):
         return value
-    if isinstance(value, str):
-        return head(value, VALUE_MAX)
-    if isinstance(value, Mapping) and depth:
-        return {
-            _printed(name): MASK if _SECRET_NAME.search(_printed(name)) else _plain(item, depth - 1)
-            for name, item in islice(value.items(), ITEMS_MAX)
-        }
-    if isinstance(value, list | tuple | set | frozenset) and depth:
-        return [_plain(item, depth - 1) for item in islice(value, ITEMS_MAX)]
-    return _printed(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return value._asdict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
+    return None
+
+
+def _plain_mapping(named: Mapping[Any, object], depth: int, places: Iterator[int]) -> dict[str, Any]:
+    entries = zip(islice(named.items(), ITEMS_MAX), places, strict=False)
+    printed = ((_printed(name), item) for (name, item), _ in entries)
+    return {name: MASK if _SECRET_NAME.search(name) else _plain(item, depth - 1, places) for name, item in printed}
 
 
 def _printed(value: object) -> str:
-    try:
-        return head(value if isinstance(value, str) else repr(value), VALUE_MAX)
-    except Exception:
-        return f"a {type(value).__name__} (it cannot be printed)"
+    return head(value if isinstance(value, str) else repr(value), VALUE_MAX)

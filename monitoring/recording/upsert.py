@@ -68,7 +68,11 @@ def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
 
 
 def upsert(events: Sequence[RunEvent], using: str) -> None:
-    """Writes the events to the run table, one statement for every 500 runs. Raises what the database raises."""
+    """Writes the events to the run table, one statement for every 500 runs. Raises what the database raises.
+
+    Events that may have been written already are written again as they were, never together with newer ones of their
+    run: their attempts would count twice.
+    """
     folded = fold(events)
     connection = connections[using]
     with connection.cursor() as cursor:

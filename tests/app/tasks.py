@@ -1,1 +1,90 @@
-"""Huey tasks of each ending."""
+"""Huey tasks of each ending. The first parameter is an order's id, which only some of them look at."""
+
+import os
+from datetime import datetime
+from typing import Any
+
+from huey import crontab
+from huey.contrib.djhuey import HUEY, db_task, lock_task, periodic_task, task
+from huey.exceptions import CancelExecution, RetryTask
+
+from tests.app.models import Customer
+
+
+@task()
+def succeed(order_id: object, token: str = "", note: str = "") -> str:
+    return "done"
+
+
+@db_task()
+def succeed_in_the_database(order_id: int) -> None:
+    Customer.objects.create()
+
+
+@task()
+def fail(order_id: int) -> None:
+    raise ValueError(f"there is no order {order_id}")
+
+
+@task(retries=1, context=True)
+def fail_once(order_id: int, task: Any) -> None:
+    if task.retries:
+        raise ValueError("not yet")
+
+
+@task(retries=1, retry_delay=2, context=True)
+def fail_once_and_wait(order_id: int, task: Any) -> None:
+    if task.retries:
+        raise ValueError("not yet")
+
+
+@task(retries=2, context=True)
+def fail_always(order_id: int, task: Any) -> None:
+    raise ValueError(f"failed with {task.retries} retries left")
+
+
+@task()
+def ask_for_a_retry(order_id: int) -> None:
+    if _is_first_attempt("ask_for_a_retry", order_id):
+        raise RetryTask
+
+
+@task()
+def give_up(order_id: int) -> None:
+    raise CancelExecution("the shop is closed")
+
+
+@task()
+def give_up_and_retry(order_id: int) -> None:
+    if _is_first_attempt("give_up_and_retry", order_id):
+        raise CancelExecution("the shop is closed", retry=True)
+
+
+@task()
+@lock_task("till")
+def need_the_till(order_id: int) -> None: ...
+
+
+@task()
+@HUEY.rate_limit("never", limit=0, per=60, retry=False)
+def be_over_the_limit(order_id: int) -> None: ...
+
+
+@task(timeout=0.2, context=True)
+def take_too_long(order_id: int, task: Any) -> None:
+    while True:
+        task.check_timeout()
+
+
+def _each_minute_where_asked_for(now: datetime) -> bool:
+    """Huey looks at a consumer's start too. Only those consumers tick whose tests want it."""
+    return "SHOP_TICKS" in os.environ and bool(crontab(minute="*")(now))
+
+
+@periodic_task(_each_minute_where_asked_for)
+def count_the_till() -> None: ...
+
+
+def _is_first_attempt(name: str, order_id: int) -> bool:
+    """A retry that is asked for changes nothing in the task that would tell the attempts apart."""
+    return HUEY.put_if_empty(f"{name} {order_id}", True)
