@@ -7,9 +7,7 @@ class MonitoringConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from huey.contrib.djhuey import HUEY
-
         from monitoring import checks, tasks  # noqa: F401 - they register themselves
         from monitoring.recording.huey import connect
 
-        connect(HUEY, except_for=[tasks.dispatch_owed])
+        connect(except_for=[tasks.dispatch_owed])

@@ -6,10 +6,10 @@ from typing import Any
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from huey.contrib.djhuey import HUEY
 
 from monitoring.conf import conf
 from monitoring.models import database_alias
+from monitoring.recording.huey import registered_names
 from monitoring.values.context_model import find_context_model, find_model
 
 
@@ -55,14 +55,12 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register
 def check_task_names(**kwargs: Any) -> list[checks.CheckMessage]:
-    registered = HUEY._registry._registry.values()
-    times = Counter(task_class.__name__ for task_class in registered)
     return [
         checks.Warning(
             f"{count} Huey tasks are registered under the name {name!r}; their runs cannot be told apart.",
             hint="Give one of them another name: @task(name='...').",
             id="monitoring.W001",
         )
-        for name, count in times.items()
+        for name, count in Counter(registered_names()).items()
         if count > 1
     ]

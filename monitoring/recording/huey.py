@@ -20,6 +20,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connections, transaction
 from huey import Huey
 from huey import signals as huey_signals
+from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
@@ -76,7 +77,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _clock = 0
 
 
-def connect(huey: Huey, except_for: Iterable[Any] = ()) -> None:
+def registered_names(huey: Huey = HUEY) -> list[str]:
+    """The names of all tasks that are registered in this process; one that two tasks have comes twice."""
+    return sorted(task_class.__name__ for task_class in huey._registry._registry.values())
+
+
+def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     """Records the runs of every task of this Huey but those of the given task wrappers."""
     unrecorded = {wrapper.task_class for wrapper in except_for}
 
