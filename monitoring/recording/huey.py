@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from django.utils.module_loading import autodiscover_modules
 from huey import Huey
 from huey import signals as huey_signals
 from huey.contrib.djhuey import HUEY
@@ -78,7 +79,8 @@ _clock = 0
 
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
-    """The names of all tasks that are registered in this process; one that two tasks have comes twice."""
+    """The names of all tasks of the installed apps, found as Huey's consumer finds them; a name of two comes twice."""
+    autodiscover_modules("tasks")
     return sorted(task_class.__name__ for task_class in huey._registry._registry.values())
 
 
