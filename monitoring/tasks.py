@@ -1,5 +1,6 @@
 """What Huey runs for us."""
 
+from datetime import timedelta
 from typing import Any
 
 from huey import crontab
@@ -9,6 +10,9 @@ from monitoring.alerting.outbox import dispatch
 from monitoring.models import database_now
 from monitoring.tick import check_config
 from monitoring.values.expectation import parse_config
+
+# A dead mail server costs a time-out for each message: the next minute's dispatch goes on, with a worker to spare.
+SENDING_MAX = timedelta(minutes=2)
 
 
 @db_task(name="monitor_task_status")
@@ -31,4 +35,4 @@ def monitor_task_status(config: Any) -> dict[str, str]:
 @db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=55)
 def dispatch_owed() -> None:
     """Sends what is still owed: what an earlier try could not, and what a process owed before it died."""
-    dispatch(database_now())
+    dispatch(database_now(), within=SENDING_MAX)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import css_inline
 from django.core.mail import EmailMultiAlternatives
@@ -18,13 +18,15 @@ from django.utils import timezone
 
 from monitoring.conf import conf
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
-from monitoring.values.text import head, one_line
+from monitoring.values.text import head, one_line, storable
 
 logger = logging.getLogger("monitoring")
 
 ALERT_TEMPLATE = "emails/task_status_alert"
 DIGEST_TEMPLATE = "emails/task_status_digest"
 LISTED_MAX = 50  # dependent tasks named in one mail
+DETAILED_MAX = 25  # alerts of a digest that are told with all their facts; some readers cut a mail after 100 kB
+REASON_MAX = 500  # characters
 
 _BUILT_IN = Path(__file__).resolve().parent.parent / "templates"
 _SUBJECTS = {
@@ -50,9 +52,9 @@ def render(facts: Facts) -> Mail:
     return _render(ALERT_TEMPLATE, subject_of(facts), template_context(facts), _zone(facts))
 
 
-def render_digest(many: Sequence[Facts]) -> Mail:
+def render_digest(alerts: Sequence[Facts]) -> Mail:
     """One mail that says many alerts, failures before recoveries."""
-    ordered = sorted(many, key=lambda facts: (facts.kind is AlertKind.RESOLVED, facts.task_name))
+    ordered = sorted(alerts, key=lambda facts: facts.task_name)
     failing = [facts for facts in ordered if facts.kind is not AlertKind.RESOLVED]
     resolved = [facts for facts in ordered if facts.kind is AlertKind.RESOLVED]
     subject = (
@@ -60,13 +62,16 @@ def render_digest(many: Sequence[Facts]) -> Mail:
         if failing
         else f"[RESOLVED] {len(resolved)} Tasks Are As Expected Again"
     )
-    parts = [f"{len(failing)} task checks failed"] if failing else []
-    parts += [f"{len(resolved)} tasks are as expected again"] if resolved else []
+    sentences = (
+        (failing, "task check failed.", "task checks failed."),
+        (resolved, "task is as expected again.", "tasks are as expected again."),
+    )
     context = {
         "subject": subject,
-        "summary": ", ".join(parts) + ".",
-        "failing": [template_context(facts) for facts in failing],
-        "resolved": [template_context(facts) for facts in resolved],
+        "summary": " ".join(_counted(len(some), one, many) for some, one, many in sentences if some),
+        "failing": [template_context(facts) for facts in failing[:DETAILED_MAX]],
+        "also_failing": [summary_of(facts) for facts in failing[DETAILED_MAX:]],
+        "resolved": [summary_of(facts) for facts in resolved],
         "site_url": conf().SITE_URL,
     }
     return _render(DIGEST_TEMPLATE, subject, context, timezone.get_default_timezone())
@@ -93,7 +98,7 @@ def template_context(facts: Facts) -> dict[str, Any]:
         "task_name": facts.task_name,
         "current_status": facts.current_status,
         "expected_statuses": ", ".join(facts.expected_statuses),
-        "lookback_hours": facts.lookback_hours,
+        "lookback_hours": float(facts.lookback_hours),
         "started_at": facts.started_at,
         "finished_at": facts.finished_at,
         "check_time": facts.check_time,
@@ -118,9 +123,9 @@ def summary_of(facts: Facts) -> str:
         case AlertKind.STATUS_MISMATCH:
             return f"{name} is {one_line(facts.current_status)}; expected was {expected}."
         case AlertKind.NOT_EXECUTED:
-            return f"{name} did not execute within the expected time ({_window(facts)})."
+            return f"{name} has not executed: no run was found in the {_window(facts).lower()}."
         case AlertKind.NOT_JUDGED:
-            return f"{name} could not be checked: {one_line(facts.reason)}."
+            return f"{name} could not be checked."
     return f"{name} is as expected again: {one_line(facts.current_status)}."
 
 
@@ -143,7 +148,7 @@ def _window(facts: Facts) -> str:
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:
     zone = _zone(facts)
-    waiting = facts.waiting_since and f"{facts.waiting_status} since {written_time(facts.waiting_since, zone)}"
+    unstarted = facts.waiting_since and f"{facts.waiting_status}, submitted {written_time(facts.waiting_since, zone)}"
     rows = [
         ("Task", one_line(facts.task_name)),
         ("Context type", one_line(facts.context_type)),
@@ -152,29 +157,32 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
         ("Lookback window", _window(facts)),
         ("Started", facts.started_at and written_time(facts.started_at, zone)),
         ("Finished", facts.finished_at and written_time(facts.finished_at, zone)),
-        ("Waits to start", waiting if facts.current_status == NO_EXECUTION else ""),
-        ("Reason", one_line(facts.reason)),
+        ("Unstarted run", unstarted if facts.current_status == NO_EXECUTION else ""),
+        ("Reason", head(one_line(facts.reason), REASON_MAX)),
         ("Checked", written_time(facts.check_time, zone)),
     ]
     return [(label, value) for label, value in rows if value]
 
 
 def _zone(facts: Facts) -> ZoneInfo:
-    return ZoneInfo(facts.time_zone) if facts.time_zone else timezone.get_default_timezone()
+    try:
+        return ZoneInfo(facts.time_zone) if facts.time_zone else timezone.get_default_timezone()
+    except ZoneInfoNotFoundError:  # this host knows fewer zones than the one where it was chosen
+        return timezone.get_default_timezone()
 
 
 def _render(template: str, subject: str, context: dict[str, Any], zone: ZoneInfo) -> Mail:
     with timezone.override(zone):
         text = _render_part(f"{template}.txt", context)
         html = _render_part(f"{template}.html", context)
-    return Mail(subject=subject, text=text.strip() + "\n", html=_inlined(html))
+    return Mail(subject=subject, text=storable(text).strip() + "\n", html=_inlined(storable(html)))
 
 
 def _render_part(template: str, context: dict[str, Any]) -> str:
     try:
         return render_to_string(template, context)
     except Exception as error:  # whatever a project's own template does, the alert goes out
-        logger.exception("The template %s could not be rendered; the built-in one was sent", template)
+        logger.exception("The template %s could not be rendered; the built-in one takes its place", template)
         notice = head(one_line(f"{template} could not be rendered: {type(error).__name__}: {error}"), 300)
         return _built_in_engine().get_template(template).render(Context({**context, "template_error": notice}))
 
@@ -189,3 +197,7 @@ def _inlined(html: str) -> str:
         return _inliner.inline(html)
     except css_inline.InlineError:
         return html  # a style sheet that cannot be read is the reader's to judge
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

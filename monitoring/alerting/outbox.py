@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from django.db import transaction
-from django.db.models import F
 
 from monitoring.alerting.mail import Mail, message_to, render, render_digest
 from monitoring.conf import conf
@@ -17,9 +16,7 @@ from monitoring.values.text import head, storable
 
 logger = logging.getLogger("monitoring")
 
-CLAIMED_AT_ONCE = 10
 LEASE = timedelta(minutes=5)  # a sender that has not stamped a message by then is taken for dead
-SENDING_MAX = 120  # seconds after which a dispatch claims no more, so that its `now` and its leases stay true
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one again and again
 GIVE_UP_AFTER = timedelta(days=1)
 ERROR_MAX = 2_000
@@ -33,18 +30,17 @@ class Dispatched:
     failed: tuple[Message, ...]
 
 
-def dispatch(now: datetime) -> Dispatched:
-    """Composes what is pending and tries every message that is due once."""
+def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
+    """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
     using = database_alias()
     compose(now, using)
-    tried: list[tuple[Message, bool]] = []
-    stop_at = time.monotonic() + SENDING_MAX
-    while time.monotonic() < stop_at and (claimed := _claim(now, using)):
-        tried += [(message, _send(message, now, using)) for message in claimed]
-    return Dispatched(
-        sent=tuple(message for message, was_sent in tried if was_sent),
-        failed=tuple(message for message, was_sent in tried if not was_sent),
-    )
+    sent: list[Message] = []
+    failed: list[Message] = []
+    began, passed = time.monotonic(), timedelta(0)
+    while (within is None or passed < within) and (message := _claim(now, now + passed, using)):
+        (sent if _send(message, now + passed, using) else failed).append(message)
+        passed = timedelta(seconds=time.monotonic() - began)
+    return Dispatched(sent=tuple(sent), failed=tuple(failed))
 
 
 def compose(now: datetime, using: str) -> list[Message]:
@@ -55,9 +51,20 @@ def compose(now: datetime, using: str) -> list[Message]:
         deliveries = list(group)
         together = [deliveries] if len(deliveries) > conf().DIGEST_OVER else [[one] for one in deliveries]
         for part in together:
-            message = _compose(address, part, now, using)
-            messages += [message] if message else []
+            messages += _composed(address, part, now, using)
     return messages
+
+
+def _composed(address: str, deliveries: list[Delivery], now: datetime, using: str) -> list[Message]:
+    """One alert whose facts cannot be read stays pending alone; it holds up no other and no other address."""
+    try:
+        message = _compose(address, deliveries, now, using)
+    except Exception:
+        if len(deliveries) > 1:
+            return [message for one in deliveries for message in _composed(address, [one], now, using)]
+        logger.exception("No mail could be made of alert %s for %s", deliveries[0].alert_id, address)
+        return []
+    return [message] if message else []
 
 
 def _compose(address: str, deliveries: list[Delivery], now: datetime, using: str) -> Message | None:
@@ -80,19 +87,21 @@ def _compose(address: str, deliveries: list[Delivery], now: datetime, using: str
     return None
 
 
-def _claim(now: datetime, using: str) -> list[Message]:
+def _claim(due_by: datetime, now: datetime, using: str) -> Message | None:
+    """Takes one message at a time: a lease taken for many would run out while the first of them is sent slowly."""
     with transaction.atomic(using=using):
-        due = (
+        message = (
             Message.objects.using(using)
-            .filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=now)
+            .filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=due_by)
             .select_for_update(skip_locked=True)
-            .order_by("next_attempt_at", "id")[:CLAIMED_AT_ONCE]
+            .order_by("next_attempt_at", "id")
+            .first()
         )
-        claimed = list(due)
-        Message.objects.using(using).filter(pk__in=[message.pk for message in claimed]).update(
-            next_attempt_at=now + LEASE, attempts=F("attempts") + 1
-        )
-    return claimed
+        if message:
+            message.attempts += 1
+            message.next_attempt_at = now + LEASE
+            message.save(using=using, update_fields=["attempts", "next_attempt_at"])
+    return message
 
 
 def _send(message: Message, now: datetime, using: str) -> bool:
@@ -111,7 +120,7 @@ def _send(message: Message, now: datetime, using: str) -> bool:
 def _next_try(message: Message, now: datetime) -> dict[str, datetime]:
     if now - message.created_at >= GIVE_UP_AFTER:
         return {"gave_up_at": now}
-    return {"next_attempt_at": now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER) - 1)]}
+    return {"next_attempt_at": now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]}
 
 
 def _said(error: Exception) -> str:
