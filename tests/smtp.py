@@ -22,10 +22,16 @@ class MailServer:
     port: int
     received: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    connections: int = 0
 
     @property
     def recipients(self) -> list[str]:
         return [address for addresses, _ in self.received for address in addresses]
+
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: Any) -> Any:
+        self.connections += 1
+        session.host_name = hostname
+        return responses
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         if address in self.refused:

@@ -175,7 +175,7 @@ def _render(template: str, subject: str, context: dict[str, Any], zone: ZoneInfo
     with timezone.override(zone):
         text = _render_part(f"{template}.txt", context)
         html = _render_part(f"{template}.html", context)
-    return Mail(subject=subject, text=storable(text).strip() + "\n", html=_inlined(storable(html)))
+    return Mail(subject=subject, text=storable(text).strip() + "\n", html=_inlined(storable(html)).strip() + "\n")
 
 
 def _render_part(template: str, context: dict[str, Any]) -> str:

@@ -1,11 +1,15 @@
 """From deliveries to sent mails. A crash anywhere repeats a mail at worst and loses none."""
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
+from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import transaction
 
 from monitoring.alerting.mail import Mail, message_to, render, render_digest
@@ -30,6 +34,31 @@ class Dispatched:
     failed: tuple[Message, ...]
 
 
+class Line:
+    """The connection that all mails of one dispatch share, opened for the first of them."""
+
+    def __init__(self) -> None:
+        self._backend: Any = None
+
+    def send(self, message: EmailMessage) -> None:
+        """Raises whatever the mail backend raises."""
+        self._backend = self._backend or _mail_backend()
+        self._backend.open()
+        self._backend.send_messages([message])
+
+    def close(self) -> None:
+        """Called after an error too, which may have left the connection in any state: the next mail opens another."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            with contextlib.suppress(Exception):
+                backend.close()
+
+
+def _mail_backend() -> Any:
+    """The default way to send, of Django 6.1's MAILERS or of the settings before it."""
+    return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
+
+
 def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
     """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
     using = database_alias()
@@ -37,9 +66,10 @@ def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
     sent: list[Message] = []
     failed: list[Message] = []
     began, passed = time.monotonic(), timedelta(0)
-    while (within is None or passed < within) and (message := _claim(now, now + passed, using)):
-        (sent if _send(message, now + passed, using) else failed).append(message)
-        passed = timedelta(seconds=time.monotonic() - began)
+    with contextlib.closing(Line()) as line:
+        while (within is None or passed < within) and (message := _claim(now, now + passed, using)):
+            (sent if _send(message, line, now + passed, using) else failed).append(message)
+            passed = timedelta(seconds=time.monotonic() - began)
     return Dispatched(sent=tuple(sent), failed=tuple(failed))
 
 
@@ -70,13 +100,13 @@ def _composed(address: str, deliveries: list[Delivery], now: datetime, using: st
 def _compose(address: str, deliveries: list[Delivery], now: datetime, using: str) -> Message | None:
     """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
     facts = [Facts.from_json(delivery.alert.facts) for delivery in deliveries]
-    mail = render(facts[0]) if len(facts) == 1 else render_digest(facts)
+    words = render(facts[0]) if len(facts) == 1 else render_digest(facts)
     with transaction.atomic(using=using):
         message = Message.objects.using(using).create(
             address=address,
-            subject=mail.subject,
-            text=mail.text,
-            html=mail.html,
+            subject=words.subject,
+            text=words.text,
+            html=words.html,
             created_at=now,
             next_attempt_at=now,
         )
@@ -104,11 +134,12 @@ def _claim(due_by: datetime, now: datetime, using: str) -> Message | None:
     return message
 
 
-def _send(message: Message, now: datetime, using: str) -> bool:
+def _send(message: Message, line: Line, now: datetime, using: str) -> bool:
     row = Message.objects.using(using).filter(pk=message.pk)
     try:
-        message_to(message.address, Mail(message.subject, message.text, message.html)).send()
+        line.send(message_to(message.address, Mail(message.subject, message.text, message.html)))
     except Exception as error:  # one address's failure never touches another's
+        line.close()
         logger.warning("Not sent to %s: %s: %s", message.address, message.subject, error)
         message.error = _said(error)
         row.update(error=message.error, **_next_try(message, now))
@@ -129,5 +160,5 @@ def _said(error: Exception) -> str:
 
 def log_undeliverable(facts: Facts) -> None:
     """The whole mail goes to the error log, since it can go nowhere else."""
-    mail = render(facts)
-    logger.error("Nobody to tell, so the mail stands here\nSubject: %s\n\n%s", mail.subject, mail.text)
+    words = render(facts)
+    logger.error("Nobody to tell, so the mail stands here\nSubject: %s\n\n%s", words.subject, words.text)

@@ -233,6 +233,19 @@ def test_a_dispatch_without_a_limit_tries_all_that_is_owed_once(server: MailServ
     assert set(Message.objects.values_list("attempts", flat=True)) == {1}
 
 
+def test_the_mails_of_a_dispatch_share_a_connection_and_an_error_begins_another(server: MailServer) -> None:
+    at_start = server.connections
+    owe_to(*(f"{number}@example.com" for number in range(5)))
+    dispatch(NOW)
+    assert server.connections - at_start == 1
+
+    server.refused = {"b@example.com"}
+    owe_to("a@example.com", "b@example.com", "c@example.com", "d@example.com")
+    dispatch(NOW)
+    assert server.connections - at_start == 3
+    assert server.recipients[5:] == ["a@example.com", "c@example.com", "d@example.com"]
+
+
 def test_the_oldest_is_sent_first() -> None:
     owe_to(OPS, task_name="younger")
     compose(NOW, database_alias())
