@@ -7,6 +7,9 @@ from django.db import connection
 from huey.contrib.djhuey import task
 
 
+pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it can do
+
+
 def found(*ids: str) -> list[checks.CheckMessage]:
     return [message for message in checks.run_checks() if message.id in ids]
 
