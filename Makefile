@@ -24,7 +24,7 @@ test: lint services
 	TEST_WITH=servers $(BIN)/pytest --ignore=tests/project --ignore=tests/foreign
 
 # The same under Django 6.1, where there is a Python that it runs on.
-PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
+PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
 test-django6: .venv/ready services
 	@test -n "$(PYTHON6)" || { echo 'Django 6.1 needs Python 3.12 or newer, and there is none on PATH; name one with PYTHON6='; exit 1; }
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON6) .venv/django6

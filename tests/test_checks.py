@@ -6,7 +6,6 @@ from django.core import checks
 from django.db import connection
 from huey.contrib.djhuey import task
 
-
 pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it can do
 
 

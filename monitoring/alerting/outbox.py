@@ -135,23 +135,25 @@ def _claim(due_by: datetime, now: datetime, using: str) -> Message | None:
 
 
 def _send(message: Message, line: Line, now: datetime, using: str) -> bool:
-    row = Message.objects.using(using).filter(pk=message.pk)
     try:
         line.send(message_to(message.address, Mail(message.subject, message.text, message.html)))
     except Exception as error:  # one address's failure never touches another's
         line.close()
         logger.warning("Not sent to %s: %s: %s", message.address, message.subject, error)
         message.error = _said(error)
-        row.update(error=message.error, **_next_try(message, now))
+        _put_off(message, now)
+        message.save(using=using, update_fields=["error", "gave_up_at", "next_attempt_at"])
         return False
-    row.update(sent_at=now, error="")
+    message.sent_at, message.error = now, ""
+    message.save(using=using, update_fields=["sent_at", "error"])
     return True
 
 
-def _next_try(message: Message, now: datetime) -> dict[str, datetime]:
+def _put_off(message: Message, now: datetime) -> None:
     if now - message.created_at >= GIVE_UP_AFTER:
-        return {"gave_up_at": now}
-    return {"next_attempt_at": now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]}
+        message.gave_up_at = now
+    else:
+        message.next_attempt_at = now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]
 
 
 def _said(error: Exception) -> str:

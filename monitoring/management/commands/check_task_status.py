@@ -62,7 +62,8 @@ class Command(PluginCommand):
         for message in mails.sent:
             self.stdout.write(f"Sent to {message.address}: {message.subject}")
         for message in mails.failed:
-            said = f"Not sent to {message.address}, to be tried again: {message.subject} ({message.error})"
+            next_try = "given up" if message.gave_up_at else "to be tried again"
+            said = f"Not sent to {message.address}, {next_try}: {message.subject} ({message.error})"
             self.stdout.write(self.style.WARNING(said))
 
 
