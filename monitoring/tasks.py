@@ -8,11 +8,15 @@ from huey.contrib.djhuey import db_periodic_task, db_task
 
 from monitoring.alerting.outbox import dispatch
 from monitoring.models import database_now
-from monitoring.tick import check_config
+from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
 
 # A dead mail server costs a time-out for each message: the next minute's dispatch goes on, with a worker to spare.
 SENDING_MAX = timedelta(minutes=2)
+
+# Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
+# does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
+EXPIRES = 55
 
 
 @db_task(name="monitor_task_status")
@@ -28,11 +32,17 @@ def monitor_task_status(config: Any) -> dict[str, str]:
     dispatch(now)
     if found.nobody_to_tell:
         raise ValueError(found.nobody_to_tell)
-    return {outcome.check.expectation.task_name: outcome.verdict.value for outcome in found.outcomes}
+    return {judged.name: judged.outcome.verdict.value for judged in found.judged}
 
 
-# It expires so that a worker which comes back after an outage does not work off a heap of them.
-@db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=55)
+@db_periodic_task(crontab(minute="*"), name="tick_monitors", expires=EXPIRES)
+def tick_monitors() -> None:
+    """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
+    if tick(database_now()).announcements:
+        dispatch_owed()
+
+
+@db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=EXPIRES)
 def dispatch_owed() -> None:
     """Sends what is still owed: what an earlier try could not, and what a process owed before it died."""
     dispatch(database_now(), within=SENDING_MAX)

@@ -1,6 +1,6 @@
-"""The story: runs are judged, what is owed is written down, and people are told afterwards."""
+"""The story: what is due is claimed and judged, incidents follow, what is owed is written; people are told later."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,20 +8,43 @@ from django.db import transaction
 
 from monitoring.alerting.outbox import log_undeliverable
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.alerting.recipients import superuser_addresses
+from monitoring.alerting.policy import Decision, decide, policy_of
+from monitoring.alerting.recipients import superuser_addresses, told_of
+from monitoring.checking.due import Due, claim_due, claim_named, note_checked, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
-from monitoring.models import database_alias
+from monitoring.checking.incidents import Tracked, close_unwatched, note_told, still_open, track
+from monitoring.models import Heartbeat, Monitor, database_alias
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
-from monitoring.values.outcome import Check, Outcome
+from monitoring.values.outcome import Check, Outcome, Verdict
+
+BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for some tens of milliseconds
+TICK = "tick"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A monitor, or a configuration's task, and what its check found; `announcement` is what is owed for it."""
+
+    name: str
+    outcome: Outcome
+    announcement: Announcement | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round of checks found and what it owes; `announcements` are in the order of the failing outcomes."""
+    """What one round found, and what it owes: for its checks, and for incidents that were open already."""
 
-    outcomes: tuple[Outcome, ...]
-    announcements: tuple[Announcement, ...]
+    judged: tuple[Judged, ...] = ()
+    reminders: tuple[Announcement, ...] = ()
+
+    @property
+    def failing(self) -> tuple[Judged, ...]:
+        return tuple(judged for judged in self.judged if not judged.outcome.is_as_expected)
+
+    @property
+    def announcements(self) -> tuple[Announcement, ...]:
+        return (*(judged.announcement for judged in self.judged if judged.announcement), *self.reminders)
 
     @property
     def undeliverable(self) -> tuple[Facts, ...]:
@@ -35,25 +58,120 @@ class Round:
         )
 
 
+def tick(now: datetime) -> Round:
+    """Checks all that is due, each due moment once however many workers tick, and asks about all open incidents."""
+    using = database_alias()
+    plan_new(using)
+    judged: list[Judged] = []
+    while batch := check_due_batch(now).judged:
+        judged += batch
+    close_unwatched(now, using)
+    reminded = remind(now)
+    Heartbeat.objects.using(using).update_or_create(name=TICK, defaults={"beat_at": now})
+    return Round(tuple(judged), reminded.reminders)
+
+
+def check_due_batch(now: datetime, size: int = BATCH) -> Round:
+    """Checks up to `size` due monitors in one transaction; an empty round when none was left to claim."""
+    using, superusers = database_alias(), superuser_addresses()
+    with transaction.atomic(using=using, durable=True):
+        claimed = claim_due(now, size, using)
+        found = _check(claimed, superusers, now, using)
+        plan_next(claimed, now, using)
+    return _logged(found)
+
+
+def check_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
+    """Checks these monitors by hand, disabled and snoozed ones too: judged at now, the plan left alone."""
+    using, superusers = database_alias(), superuser_addresses()
+    plan_new(using)
+    with transaction.atomic(using=using, durable=True):
+        claimed = claim_named(list(monitors), now, using)
+        found = _check(claimed, superusers, now, using)
+        note_checked(claimed, now, using)
+    return _logged(found)
+
+
 def check_config(expectations: Sequence[Expectation], now: datetime) -> Round:
     """Judges a configuration at `now` and owes an alert for each task that is not as expected. It keeps no memory."""
     found = judge_config(expectations, now)
     using = database_alias()
     with transaction.atomic(using=using, durable=True):
         owe(found.announcements, now, using)
-    for facts in found.undeliverable:
-        log_undeliverable(facts)
-    return found
+    return _logged(found)
 
 
 def judge_config(expectations: Sequence[Expectation], now: datetime) -> Round:
     """The same without writing, logging or telling: what a dry run shows."""
     outcomes = evaluate([Check(expectation, at=now) for expectation in expectations])
-    failing = [outcome for outcome in outcomes if not outcome.is_as_expected]
-    superusers = superuser_addresses() if failing else ()
+    superusers = superuser_addresses() if any(not outcome.is_as_expected for outcome in outcomes) else ()
+    return Round(tuple(_judged_alone(outcome, superusers) for outcome in outcomes))
+
+
+def remind(now: datetime) -> Round:
+    """Asks of every open incident whether it is time to speak, also when its monitor is not due."""
+    using, superusers = database_alias(), superuser_addresses()
+    with transaction.atomic(using=using, durable=True):
+        decided = [_decided(tracked, {}, superusers, now) for tracked in still_open(using)]
+        reachable = tuple(said for said in decided if said and said.recipients)
+        _owe(reachable, now, using)
+    return Round(reminders=reachable)
+
+
+def judge(claimed: Sequence[Due]) -> list[Outcome]:
+    """The outcome of each; one whose own row was spoilt could not be judged, and stops no other."""
+    judged = iter(evaluate([due.check for due in claimed if not due.problem]))
+    return [
+        Outcome(check=due.check, verdict=Verdict.NOT_JUDGED, reason=due.problem) if due.problem else next(judged)
+        for due in claimed
+    ]
+
+
+def _check(claimed: Sequence[Due], superusers: tuple[str, ...], now: datetime, using: str) -> Round:
+    """Evaluate, track, decide, owe: inside the transaction that claimed these monitors."""
+    outcomes = judge(claimed)
+    tracked = track(claimed, outcomes, now, using)
+    told = told_of([each.incident for each in tracked if each and each.incident.closed_at], using)
+    said = [_decided(each, told, superusers, now) if each else None for each in tracked]
+    _owe([announcement for announcement in said if announcement], now, using)
     return Round(
-        outcomes=tuple(outcomes),
-        announcements=tuple(
-            Announcement(facts_of(outcome), outcome.check.expectation.notify_to or superusers) for outcome in failing
-        ),
+        tuple(
+            Judged(due.monitor.name, outcome, announcement)
+            for due, outcome, announcement in zip(claimed, outcomes, said, strict=True)
+        )
     )
+
+
+def _decided(
+    tracked: Tracked, told: dict[int, tuple[str, ...]], superusers: tuple[str, ...], now: datetime
+) -> Announcement | None:
+    """What is to be said about this incident now, if anything; of a recovery hear those who were told."""
+    decision = decide(tracked.incident, policy_of(tracked.monitor, tracked.state), now)
+    if not decision.speaks:
+        return None
+    if decision is Decision.RECOVERED:
+        recipients = told.get(tracked.incident.pk, ())
+        return Announcement(tracked.facts, recipients, tracked.incident) if recipients else None
+    return Announcement(tracked.facts, tuple(tracked.monitor.notify_to) or superusers, tracked.incident)
+
+
+def _owe(announcements: Sequence[Announcement], now: datetime, using: str) -> None:
+    owe(announcements, now, using)
+    # Whom nobody could be told about stays untold, so that it is said once there is somebody.
+    told = [said.incident for said in announcements if said.recipients and said.incident]
+    note_told([incident for incident in told if not incident.closed_at], now, using)
+
+
+def _judged_alone(outcome: Outcome, superusers: tuple[str, ...]) -> Judged:
+    expectation = outcome.check.expectation
+    if outcome.is_as_expected:
+        return Judged(expectation.task_name, outcome)
+    announcement = Announcement(facts_of(outcome), expectation.notify_to or superusers)
+    return Judged(expectation.task_name, outcome, announcement)
+
+
+def _logged(found: Round) -> Round:
+    """After the transaction, since it renders mails: what can reach nobody stands in the error log."""
+    for facts in found.undeliverable:
+        log_undeliverable(facts)
+    return found

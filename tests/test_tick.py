@@ -36,7 +36,7 @@ def told(found: Round) -> list[tuple[str, tuple[str, ...]]]:
 def test_a_completed_run_in_the_window_owes_nothing() -> None:
     make_run()
     found = check_config([make_expectation(notify_to=OPS)], NOW)
-    assert [outcome.verdict for outcome in found.outcomes] == [Verdict.AS_EXPECTED]
+    assert [judged.outcome.verdict for judged in found.judged] == [Verdict.AS_EXPECTED]
     assert (found.announcements, found.undeliverable, found.nobody_to_tell) == ((), (), "")
     assert Alert.objects.count() == 0
 
@@ -46,7 +46,7 @@ def test_each_failing_task_owes_an_alert_and_the_others_do_not() -> None:
     make_run("fine")
     expectations = [make_expectation(name, notify_to=OPS) for name in ("stopped", "fine", "absent")]
     found = check_config(expectations, NOW)
-    assert [outcome.verdict for outcome in found.outcomes] == [
+    assert [judged.outcome.verdict for judged in found.judged] == [
         Verdict.STATUS_MISMATCH,
         Verdict.AS_EXPECTED,
         Verdict.NOT_EXECUTED,
@@ -62,9 +62,9 @@ def test_each_failing_task_owes_an_alert_and_the_others_do_not() -> None:
 def test_an_alert_holds_the_facts_of_the_outcome() -> None:
     run = make_run(status="Stopped", finished_at=NOW)
     expectation = make_expectation(notify_to=OPS, lookback_hours=1.5, dependent_tasks=("data_export",))
-    (outcome,) = check_config([expectation], NOW).outcomes
+    (judged,) = check_config([expectation], NOW).judged
     facts = Facts.from_json(Alert.objects.get().facts)
-    assert facts == facts_of(outcome)
+    assert facts == facts_of(judged.outcome)
     assert (facts.current_status, facts.started_at, facts.finished_at) == ("Stopped", run.started_at, NOW)
     assert (facts.lookback_hours, facts.dependent_tasks, facts.check_time) == (1.5, ("data_export",), NOW)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitoring.models import Alert, Delivery
+from monitoring.models import Alert, Delivery, Incident
 from monitoring.values.facts import Facts
 
 
@@ -14,6 +14,7 @@ class Announcement:
 
     facts: Facts
     recipients: tuple[str, ...]
+    incident: Incident | None = None
 
 
 def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> list[Alert]:
@@ -24,6 +25,7 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> lis
             task_name=announcement.facts.task_name,
             facts=announcement.facts.to_json(),
             created_at=now,
+            incident=announcement.incident,
         )
         for announcement in announcements
     )

@@ -1,8 +1,21 @@
 """Who is told: the addresses of the configuration, else the superusers."""
 
+from collections.abc import Sequence
+
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.validators import validate_email
+
+from monitoring.models import Delivery, Incident
+
+
+def told_of(incidents: Sequence[Incident], using: str) -> dict[int, tuple[str, ...]]:
+    """By incident, the addresses that a mail about it was owed to."""
+    deliveries = Delivery.objects.using(using).filter(alert__incident__in=[incident.pk for incident in incidents])
+    told: dict[int, dict[str, None]] = {}
+    for incident_id, address in deliveries.order_by("id").values_list("alert__incident_id", "address"):
+        told.setdefault(incident_id, {})[address] = None
+    return {incident_id: tuple(addresses) for incident_id, addresses in told.items()}
 
 
 def superuser_addresses() -> tuple[str, ...]:

@@ -5,8 +5,24 @@ from django.utils import timezone
 
 from monitoring.models.alert import Alert, Delivery, Message
 from monitoring.models.background_task import BackgroundTask
+from monitoring.models.heartbeat import Heartbeat
+from monitoring.models.incident import Incident
+from monitoring.models.monitor import DependentTask, Monitor, MonitorState, Repeat
 
-__all__ = ["Alert", "BackgroundTask", "Delivery", "Message", "database_alias", "database_now"]
+__all__ = [
+    "Alert",
+    "BackgroundTask",
+    "Delivery",
+    "DependentTask",
+    "Heartbeat",
+    "Incident",
+    "Message",
+    "Monitor",
+    "MonitorState",
+    "Repeat",
+    "database_alias",
+    "database_now",
+]
 
 
 def database_alias() -> str:

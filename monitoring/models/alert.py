@@ -1,5 +1,6 @@
 from django.db import models
 
+from monitoring.models.incident import Incident
 from monitoring.values.facts import AlertKind
 from monitoring.values.text import NAME_MAX
 
@@ -43,6 +44,9 @@ class Alert(models.Model):
     task_name = models.CharField(max_length=NAME_MAX)
     facts = models.JSONField()
     created_at = models.DateTimeField()
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="alerts", help_text="none: from a configuration"
+    )
 
     def __str__(self) -> str:
         return f"{self.task_name}: {self.get_kind_display()}"

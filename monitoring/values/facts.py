@@ -31,6 +31,7 @@ _KINDS = {
     Verdict.STATUS_MISMATCH: AlertKind.STATUS_MISMATCH,
     Verdict.NOT_EXECUTED: AlertKind.NOT_EXECUTED,
     Verdict.NOT_JUDGED: AlertKind.NOT_JUDGED,
+    Verdict.AS_EXPECTED: AlertKind.RESOLVED,
 }
 
 
@@ -70,8 +71,8 @@ class Facts:
         return cls(**known | {"kind": AlertKind(known["kind"])})
 
 
-def facts_of(outcome: Outcome) -> Facts:
-    """The facts of an outcome that is not as expected."""
+def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
+    """The facts of an outcome; those of one that is as expected say that it is so again."""
     expectation, run, waiting = outcome.check.expectation, outcome.run, outcome.waiting
     nothing = NOT_JUDGED if outcome.verdict is Verdict.NOT_JUDGED else NO_EXECUTION
     return Facts(
@@ -88,4 +89,5 @@ def facts_of(outcome: Outcome) -> Facts:
         waiting_since=waiting.submitted_at if waiting else None,
         waiting_status=waiting.status if waiting else "",
         reason=outcome.reason,
+        time_zone=time_zone,
     )

@@ -11,9 +11,9 @@ from monitoring.alerting.mail import written_hours, written_time
 from monitoring.alerting.outbox import Dispatched, dispatch
 from monitoring.management.plugin import CouldNotTell, NobodyToTell, NotAsExpected, PluginCommand, columns
 from monitoring.models import database_now
-from monitoring.tick import Round, check_config, judge_config
+from monitoring.tick import Judged, Round, check_config, judge_config
 from monitoring.values.expectation import Expectation, parse_json
-from monitoring.values.outcome import Outcome, RunFacts, Verdict
+from monitoring.values.outcome import RunFacts, Verdict
 from monitoring.values.text import one_line
 
 
@@ -43,19 +43,18 @@ class Command(PluginCommand):
             self._print(found, mails, options["dry_run"])
         if found.nobody_to_tell:
             raise NobodyToTell(found.nobody_to_tell)
-        if found.announcements:
+        if found.failing:
             raise NotAsExpected(_count(found))
 
     def _print(self, found: Round, mails: Dispatched, dry_run: bool) -> None:
-        style = self.style.ERROR if found.announcements else self.style.SUCCESS
-        self.stdout.write(style(f"TASKS {'CRITICAL' if found.announcements else 'OK'} - {_count(found)}"))
+        style = self.style.ERROR if found.failing else self.style.SUCCESS
+        self.stdout.write(style(f"TASKS {'CRITICAL' if found.failing else 'OK'} - {_count(found)}"))
         self.stdout.write("")
-        told = {said.facts.task_name: ", ".join(said.recipients) or "nobody" for said in found.announcements}
-        header = ("TASK", "VERDICT", "STATUS", "EXPECTED", "LAST", "STARTED", "WOULD TELL" if dry_run else "TELLS")
-        rows = [header] + [_row(outcome, told) for outcome in found.outcomes]
-        for cells, outcome in zip(columns(rows), (None, *found.outcomes), strict=True):
-            if outcome is not None:
-                cells[1] = (self.style.SUCCESS if outcome.is_as_expected else self.style.ERROR)(cells[1])
+        header = ("NAME", "VERDICT", "STATUS", "EXPECTED", "LAST", "STARTED", "WOULD TELL" if dry_run else "TELLS")
+        rows = [header, *map(_row, found.judged)]
+        for cells, judged in zip(columns(rows), (None, *found.judged), strict=True):
+            if judged is not None:
+                cells[1] = (self.style.SUCCESS if judged.outcome.is_as_expected else self.style.ERROR)(cells[1])
             self.stdout.write("  ".join(cells).rstrip())
         if mails.sent or mails.failed:
             self.stdout.write("")
@@ -77,30 +76,30 @@ def _read(path: str) -> tuple[Expectation, ...]:
 
 
 def _count(found: Round) -> str:
-    times = Counter(outcome.verdict for outcome in found.outcomes)
+    times = Counter(judged.outcome.verdict for judged in found.judged)
     return ", ".join(f"{times[verdict]} {verdict.value}" for verdict in reversed(Verdict) if times[verdict])
 
 
-def _row(outcome: Outcome, told: dict[str, str]) -> tuple[str, ...]:
+def _row(judged: Judged) -> tuple[str, ...]:
+    outcome, said = judged.outcome, judged.announcement
     expectation, run = outcome.check.expectation, outcome.run
     return (
-        one_line(expectation.task_name),
+        one_line(judged.name),
         outcome.verdict.value,
         run.status if run else "-",
         ", ".join(expectation.expected_statuses),
         f"{written_hours(expectation.lookback_hours)} h",
         written_time(run.started_at, timezone.get_default_timezone()) if run and run.started_at else "-",
-        told.get(expectation.task_name, "-"),
+        (", ".join(said.recipients) or "nobody") if said else "-",
     )
 
 
 def _as_json(found: Round, mails: Dispatched) -> dict[str, Any]:
     """The same for programs; `schema` grows when a key changes its meaning. Times are ISO 8601 with their zone."""
-    told = {said.facts.task_name: list(said.recipients) for said in found.announcements}
     return {
         "schema": 1,
-        "as_expected": not found.announcements,
-        "checks": [_check_as_json(outcome, told) for outcome in found.outcomes],
+        "as_expected": not found.failing,
+        "checks": [_check_as_json(judged) for judged in found.judged],
         "mails": [
             {"address": message.address, "subject": message.subject, "sent": message in mails.sent}
             for message in (*mails.sent, *mails.failed)
@@ -108,9 +107,11 @@ def _as_json(found: Round, mails: Dispatched) -> dict[str, Any]:
     }
 
 
-def _check_as_json(outcome: Outcome, told: dict[str, list[str]]) -> dict[str, Any]:
+def _check_as_json(judged: Judged) -> dict[str, Any]:
+    outcome, said = judged.outcome, judged.announcement
     expectation, run = outcome.check.expectation, outcome.run
     return {
+        "name": judged.name,
         "task_name": expectation.task_name,
         "verdict": outcome.verdict.value,
         "reason": outcome.reason,
@@ -121,7 +122,7 @@ def _check_as_json(outcome: Outcome, told: dict[str, list[str]]) -> dict[str, An
         "checked_at": outcome.check.at.isoformat(),
         "run": run and _run_as_json(run),
         "waiting_run": outcome.waiting and _run_as_json(outcome.waiting),
-        "tells": told.get(expectation.task_name, []),
+        "tells": list(said.recipients) if said else [],
     }
 
 

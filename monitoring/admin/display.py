@@ -1,0 +1,54 @@
+"""How the admin shows what other modules found: times, statuses, links. All HTML here is escaped."""
+
+from datetime import datetime, tzinfo
+
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from monitoring.values.run_event import RunStatus
+
+# How a status is marked beside its colour, so that nobody has to tell colours apart.
+MARKS = {
+    "good": "✓",
+    "bad": "✗",
+    "busy": "●",
+    "idle": "–",
+}
+RUN_TONES = {
+    RunStatus.COMPLETED: "good",
+    RunStatus.STOPPED: "bad",
+    RunStatus.RUNNING: "busy",
+    RunStatus.INVALIDATED: "busy",
+}
+
+
+def badge(text: str, tone: str) -> SafeString:
+    """A word with a mark and a colour; `tone` is one of MARKS."""
+    return format_html('<span class="mon-badge mon-{}">{} {}</span>', tone, MARKS[tone], text)
+
+
+def run_badge(status: str) -> SafeString:
+    return badge(status, RUN_TONES.get(RunStatus(status), "idle") if status in RunStatus.values else "idle")
+
+
+def when(instant: datetime | None, zone: tzinfo | None = None) -> SafeString | str:
+    """How long ago or until then; the exact time, with its zone, is the tooltip."""
+    if instant is None:
+        return "–"
+    exact = f"{timezone.localtime(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', instant.isoformat(), exact, naturaltime(instant))
+
+
+def link(row: Model | None, text: str = "", site: str = "admin") -> SafeString | str:
+    """A link to a row's page in the admin; its text alone where that admin does not show it."""
+    if row is None:
+        return "–"
+    try:
+        url = reverse(f"{site}:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    except NoReverseMatch:
+        return text or str(row)
+    return format_html('<a href="{}">{}</a>', url, text or str(row))

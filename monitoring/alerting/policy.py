@@ -1,0 +1,81 @@
+"""Whether to speak about an incident now: one pure function, a named answer for each case."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from monitoring.models import Incident, Monitor, MonitorState, Repeat
+
+
+class Decision(Enum):
+    OPENED = "opened"
+    """Nobody was told of it yet, and enough checks failed: tell."""
+
+    REMINDED = "reminded"
+    """They were told, and it is time to tell them again."""
+
+    RECOVERED = "recovered"
+    """It is over: tell those who were told of it."""
+
+    QUIET_SNOOZED = "snoozed"
+    """Somebody wants no mails for a while; once that has passed it is asked again."""
+
+    QUIET_ACKNOWLEDGED = "acknowledged"
+    """They were told and somebody has taken it on; its recovery is still told."""
+
+    QUIET_TOO_FEW = "too few failing checks"
+    """Fewer checks in a row failed than the monitor wants."""
+
+    QUIET_TOLD = "told"
+    """They were told, and nothing has happened since that calls for another mail."""
+
+    QUIET_RECOVERY = "recovery not told"
+    """It is over, and nobody was told of it or wants to hear of recoveries."""
+
+    @property
+    def speaks(self) -> bool:
+        return self in (Decision.OPENED, Decision.REMINDED, Decision.RECOVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a monitor's people want to hear. `repeat_every` is for Repeat.HOURS alone."""
+
+    repeat: Repeat = Repeat.EVERY_CHECK
+    repeat_every: timedelta = timedelta(hours=1)
+    tell_recovery: bool = True
+    alert_after: int = 1
+    snoozed_until: datetime | None = None
+
+
+def policy_of(monitor: Monitor, state: MonitorState) -> Policy:
+    return Policy(
+        repeat=Repeat(monitor.repeat),
+        repeat_every=timedelta(hours=monitor.repeat_hours or 1),
+        tell_recovery=monitor.tell_recovery,
+        alert_after=monitor.alert_after,
+        snoozed_until=state.snoozed_until,
+    )
+
+
+def decide(incident: Incident, policy: Policy, now: datetime) -> Decision:
+    """Asked after each check of an incident's monitor, and each minute while the incident is open."""
+    if incident.closed_at:
+        # Snoozed or not: who was told that it fails would else believe so for ever.
+        return Decision.RECOVERED if incident.told_at and policy.tell_recovery else Decision.QUIET_RECOVERY
+    if policy.snoozed_until and now < policy.snoozed_until:
+        return Decision.QUIET_SNOOZED
+    if incident.told_at is None:
+        return Decision.OPENED if incident.failing_checks >= policy.alert_after else Decision.QUIET_TOO_FEW
+    if incident.acknowledged_at:
+        return Decision.QUIET_ACKNOWLEDGED
+    return Decision.REMINDED if _is_time_again(incident, incident.told_at, policy, now) else Decision.QUIET_TOLD
+
+
+def _is_time_again(incident: Incident, told_at: datetime, policy: Policy, now: datetime) -> bool:
+    match policy.repeat:
+        case Repeat.EVERY_CHECK:
+            return incident.last_failed_at > told_at
+        case Repeat.HOURS:
+            return now - told_at >= policy.repeat_every
+    return False

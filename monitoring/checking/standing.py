@@ -1,0 +1,92 @@
+"""Where monitors stand: what lists show of them, whoever prints the list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db.models import Max
+
+from monitoring.checking.evaluation import evaluate
+from monitoring.models import Incident, Monitor, MonitorState, database_alias
+from monitoring.values.expectation import MAX_LOOKBACK_HOURS, Expectation
+from monitoring.values.facts import Facts
+from monitoring.values.outcome import Check, RunFacts
+
+
+class Stands(StrEnum):
+    """What the last due check found, never what one at another moment would find."""
+
+    FAILING = "failing"
+    """An incident is open."""
+
+    FINE = "fine"
+    """It was checked, and no incident is open."""
+
+    NOT_CHECKED = "not checked yet"
+    """Its first due moment has not come."""
+
+    DISABLED = "disabled"
+    """Nobody wants it checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`since` is when it began to stand so, None where that is not known; `last_run` is the newest of any age."""
+
+    monitor: Monitor
+    state: MonitorState
+    stands: Stands
+    since: datetime | None
+    incident: Incident | None
+    last_run: RunFacts | None
+
+    @property
+    def found(self) -> Facts | None:
+        """What the last failing check of the open incident found."""
+        return Facts.from_json(self.incident.facts) if self.incident else None
+
+
+def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:
+    """Where each stands, in their order, in a number of statements that does not grow with them."""
+    using = database_alias()
+    keys = [monitor.pk for monitor in monitors]
+    incidents = Incident.objects.using(using).filter(monitor__in=keys)
+    open_of = {incident.monitor_id: incident for incident in incidents.filter(closed_at=None)}
+    closed = incidents.exclude(closed_at=None).values("monitor_id").annotate(last=Max("closed_at"))
+    recovered_at = {row["monitor_id"]: row["last"] for row in closed}
+    states = {state.monitor_id: state for state in MonitorState.objects.using(using).filter(monitor__in=keys)}
+    found = []
+    for monitor, run in zip(monitors, _last_runs(monitors, now), strict=True):
+        state = states.get(monitor.pk) or MonitorState(monitor=monitor)
+        incident = open_of.get(monitor.pk)
+        stands = _stands(monitor, state, incident)
+        since = recovered_at.get(monitor.pk) if stands is Stands.FINE else None
+        found.append(Standing(monitor, state, stands, incident.opened_at if incident else since, incident, run))
+    return found
+
+
+def _stands(monitor: Monitor, state: MonitorState, incident: Incident | None) -> Stands:
+    if not monitor.enabled:
+        return Stands.DISABLED
+    if incident:
+        return Stands.FAILING
+    return Stands.FINE if state.last_checked_at else Stands.NOT_CHECKED
+
+
+def _last_runs(monitors: Sequence[Monitor], now: datetime) -> list[RunFacts | None]:
+    """The newest run of each, of its context if it has one: the answer to a check that looks back ten years."""
+    checks = [
+        Check(
+            Expectation(
+                task_name=monitor.task_name,
+                expected_statuses=(),
+                lookback_hours=MAX_LOOKBACK_HOURS,
+                context_model=monitor.context_model or None,
+                context_type=monitor.context_type or None,
+            ),
+            at=now,
+        )
+        for monitor in monitors
+    ]
+    return [outcome.run for outcome in evaluate(checks)]

@@ -1,0 +1,35 @@
+from django.db import models
+
+from monitoring.models.monitor import Monitor
+from monitoring.values.text import NAME_MAX
+
+
+class Incident(models.Model):
+    """The span in which a monitor is not as expected; open while `closed_at` is empty.
+
+    `facts` are those of the last failing check (see `values.facts`). `told_at` is when the last mail about it was owed;
+    empty: nobody was told yet.
+    """
+
+    monitor = models.ForeignKey(Monitor, models.SET_NULL, null=True, blank=True, related_name="incidents")
+    monitor_name = models.CharField(max_length=2 * NAME_MAX + 3)
+    task_name = models.CharField(max_length=NAME_MAX)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    last_failed_at = models.DateTimeField()
+    failing_checks = models.PositiveIntegerField(default=1, db_default=1, help_text="in a row")
+    facts = models.JSONField()
+    told_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=NAME_MAX, blank=True, default="", db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["monitor"], condition=models.Q(closed_at=None), name="monitoring_one_open_incident"
+            )
+        ]
+        indexes = [models.Index(fields=["monitor", "-opened_at"], name="monitoring_incident_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.monitor_name} since {self.opened_at:%Y-%m-%d %H:%M}"

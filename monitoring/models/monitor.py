@@ -1,0 +1,152 @@
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from monitoring.values.expectation import ConfigError, Expectation, parse_expectation
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
+from monitoring.values.text import NAME_MAX
+
+
+class Repeat(models.TextChoices):
+    """How often to tell while a monitor fails."""
+
+    EVERY_CHECK = "every-check", "at every failing check"
+    """Each failing check owes a mail."""
+
+    ONCE = "once", "once per incident"
+    """One mail when it begins to fail, none until it has recovered and fails again."""
+
+    HOURS = "hours", "every so many hours while it lasts"
+    """One mail when it begins to fail, another each `repeat_hours` until it recovers."""
+
+
+def default_time_zone() -> str:
+    return str(timezone.get_default_timezone())
+
+
+class Monitor(models.Model):
+    """What people want of one task, edited in forms. What happened to it is in its MonitorState and incidents."""
+
+    name = models.CharField(max_length=2 * NAME_MAX + 3, unique=True)
+    enabled = models.BooleanField(default=True)
+    task_name = models.CharField(max_length=NAME_MAX)
+    expected_statuses = models.JSONField(default=list)
+    lookback_hours = models.FloatField(default=1.0, db_default=1.0)
+    notify_to = models.JSONField(default=list, blank=True)
+    context_model = models.CharField(max_length=NAME_MAX, blank=True, default="", db_default="")
+    context_type = models.CharField(max_length=NAME_MAX, blank=True, default="", db_default="")
+    schedule = models.CharField(max_length=200)
+    time_zone = models.CharField(max_length=64, default=default_time_zone)
+    repeat = models.CharField(
+        "tell", max_length=20, choices=Repeat.choices, default=Repeat.EVERY_CHECK, db_default=Repeat.EVERY_CHECK
+    )
+    repeat_hours = models.PositiveSmallIntegerField(
+        "hours between two mails", null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    tell_recovery = models.BooleanField("tell when it recovers", default=True, db_default=True)
+    alert_after = models.PositiveSmallIntegerField(
+        "failing checks in a row before the first mail", default=1, db_default=1, validators=[MinValueValidator(1)]
+    )
+    changed_at = models.DateTimeField(auto_now=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        permissions = [
+            ("check_monitor", "Can check monitors now"),
+            ("snooze_monitor", "Can snooze monitors and acknowledge their incidents"),
+            ("send_alert", "Can send test alerts and send given-up messages again"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Plans anew what is edited: a monitor that is switched on or gets another schedule starts from here."""
+        before = Monitor.objects.filter(pk=self.pk).values_list("schedule", "time_zone", "enabled").first()
+        super().save(*args, **kwargs)
+        if before != (self.schedule, self.time_zone, self.enabled):
+            MonitorState.objects.update_or_create(monitor=self, defaults={"next_check_at": None})
+
+    def clean(self) -> None:
+        """Says what parse_config and parse_schedule would say, each problem at its field."""
+        problems: dict[str, list[str]] = {}
+        try:
+            expectation = parse_expectation(self.task_name, self.settings())
+        except ConfigError as error:
+            for problem in error.problems:
+                index = "" if problem.index is None else f"[{problem.index}]: "
+                problems.setdefault(problem.key or "task_name", []).append(f"{index}{problem.text}")
+        else:
+            self.task_name = expectation.task_name
+            self.expected_statuses = [status.value for status in expectation.expected_statuses]
+            self.notify_to = list(expectation.notify_to)
+        try:
+            self.schedule = parse_schedule(self.schedule, self.time_zone).text
+        except InvalidSchedule as error:
+            problems.setdefault("schedule" if "time zone" not in str(error) else "time_zone", []).append(str(error))
+        if self.repeat == Repeat.HOURS and not self.repeat_hours:
+            problems.setdefault("repeat_hours", []).append("say how many hours")
+        if problems:
+            raise ValidationError(problems)
+
+    def settings(self) -> dict[str, Any]:
+        """The monitor as its task's entry in a configuration dictionary, without keys that say nothing."""
+        settings = {
+            "expected_statuses": self.expected_statuses,
+            "notify_to": self.notify_to,
+            "lookback_hours": self.lookback_hours,
+            "context_model": self.context_model,
+            "context_type": self.context_type,
+        }
+        return {key: value for key, value in settings.items() if value not in ("", [])}
+
+    def expectation(self, dependent_tasks: tuple[str, ...]) -> Expectation:
+        """The monitor as it was validated when it was saved. Raises ValueError if its row was spoilt since."""
+        return Expectation(
+            task_name=self.task_name,
+            expected_statuses=tuple(map(RunStatus, self.expected_statuses)),
+            notify_to=tuple(self.notify_to),
+            dependent_tasks=dependent_tasks,
+            lookback_hours=self.lookback_hours,
+            context_model=self.context_model or None,
+            context_type=self.context_type or None,
+        )
+
+    def parsed_schedule(self) -> Schedule:
+        """Raises InvalidSchedule if the row was spoilt, or the host lost a zone, since it was saved."""
+        return parse_schedule(self.schedule, self.time_zone)
+
+
+class DependentTask(models.Model):
+    """A task that may be delayed or fail when the monitored one does; the mails list it."""
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="dependent_tasks")
+    task_name = models.CharField(max_length=NAME_MAX)
+    position = models.PositiveSmallIntegerField(default=0, db_default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+
+    def __str__(self) -> str:
+        return self.task_name
+
+
+class MonitorState(models.Model):
+    """What happened to a monitor; in a table of its own, since a form saves every column of its row."""
+
+    monitor = models.OneToOneField(Monitor, models.CASCADE, primary_key=True, related_name="state")
+    next_check_at = models.DateTimeField(
+        null=True, blank=True, help_text="empty: to be planned, from the monitor's last change"
+    )
+    last_checked_at = models.DateTimeField(null=True, blank=True)
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["next_check_at", "monitor"], name="monitoring_state_due")]
+
+    def __str__(self) -> str:
+        return f"state of {self.monitor_id}"

@@ -1,0 +1,209 @@
+"""When a monitor is checked: crontab of five fields, a macro such as @daily, or an interval such as "every 30 minutes".
+
+Crontab follows Debian's cron where the clocks change. A time of the day that is skipped comes right after the gap, and
+one that comes twice is taken once; but with a minute or an hour that starts with `*` it is due whenever a clock shows
+it. Cronsim only lists the times a clock may show; which instants they are is decided here, since its own answer near
+half-hour changes depends on where one starts.
+
+Minutes and hours of an interval are counted as they pass, from midnight of 2000-01-01 in the schedule's zone; days are
+counted on its calendar.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from heapq import merge
+from itertools import count, islice, pairwise, takewhile, tee
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from monitoring.values.text import head
+
+MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+LONGEST_INTERVAL = timedelta(days=3660)
+LONGEST_TEXT = 255
+HINT = "write five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"
+
+# A wall is what a clock on the wall shows: a time that has no zone, and in its zone none, one or two instants.
+_ANCHOR = datetime(2000, 1, 1)  # noqa: DTZ001
+_INTERVAL = re.compile(r"every\s+(?:(\d+)\s+)?(minute|hour|day)s?", re.IGNORECASE)
+_GAPS_LOOKED_AT = 400  # due moments: more than a year of days, more than a week of half hours
+_YEARS_LOOKED_AT = 50  # as far as cronsim looks for a time that a clock may show
+_MINUTE = timedelta(minutes=1)
+
+
+class InvalidSchedule(ValueError):
+    """A text that is no schedule or no zone; it says what is wrong with it, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`text` is as a person wrote it, `zone` an IANA name. Instants go in and come out aware, and come out in UTC."""
+
+    text: str
+    zone: str
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """The first due moment after the instant; None when there is none within fifty years."""
+        return next(self.upcoming(instant), None)
+
+    def upcoming(self, instant: datetime) -> Iterator[datetime]:
+        """The due moments after the instant, in their order."""
+        latest = instant
+        for moment in self._moments(instant):
+            if moment > latest:
+                yield moment
+                latest = moment
+
+    def latest_until(self, instant: datetime) -> datetime | None:
+        """The last due moment that is not after the instant; None when there was none within fifty years."""
+        latest = None
+        for moment in self.upcoming(self._before_latest(instant)):
+            if moment > instant:
+                break
+            latest = moment
+        return latest
+
+    def longest_gap(self, instant: datetime) -> timedelta:
+        """The longest time between two due moments, among the next few hundred and within fifty years."""
+        moments = islice(self.upcoming(instant), _GAPS_LOOKED_AT)
+        return max((later - earlier for earlier, later in pairwise(moments)), default=timedelta.max)
+
+    @property
+    def words(self) -> str:
+        """`At 08:35 every day`, `Every 30 minutes`."""
+        if self._cron:
+            return CronSim(self._cron, _ANCHOR).explain()
+        number, unit = _interval(self.text)
+        return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
+
+    @property
+    def _cron(self) -> str:
+        return "" if _INTERVAL.fullmatch(self.text) else MACROS.get(self.text.lower(), self.text)
+
+    def _moments(self, instant: datetime) -> Iterator[datetime]:
+        """In their order, perhaps with some that are not after the instant, or the same one twice."""
+        zone = ZoneInfo(self.zone)
+        if not self._cron:
+            return _interval_moments(*_interval(self.text), instant, zone)
+        wall = _wall(instant, zone)
+        # Where the wall comes twice and this is its first time, times that are behind it will come again.
+        repeated = _shown(wall, zone, fold=1) - _shown(wall, zone, fold=0)
+        walls = takewhile(lambda due: due.year <= wall.year + _YEARS_LOOKED_AT, CronSim(self._cron, wall - repeated))
+        if not _comes_by_the_star(self._cron):
+            return (_once(due, zone) for due in walls)
+        first, again = tee(due for due in walls if not _is_skipped(due, zone))
+        return merge((_shown(due, zone, fold=0) for due in first), (_shown(due, zone, fold=1) for due in again))
+
+    def _before_latest(self, instant: datetime) -> datetime:
+        """An instant from which going forward meets the last due moment soon."""
+        zone = ZoneInfo(self.zone)
+        if not self._cron:
+            number, unit = _interval(self.text)
+            return instant - 2 * number * UNITS[unit]
+        walls = CronSim(self._cron, _wall(instant, zone), reverse=True)
+        shown = (_shown(due, zone, fold=0) for due in walls if not _is_skipped(due, zone))
+        return next(shown, instant) - _MINUTE
+
+
+def _comes_by_the_star(cron: str) -> bool:
+    """Debian's cron takes such a line to mean "every so often", and the others "at this time of the day"."""
+    minute, hour, *_ = cron.split()
+    return minute.startswith("*") or hour.startswith("*")
+
+
+def _interval_moments(number: int, unit: str, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+    step = number * UNITS[unit]
+    if unit == "day":
+        passed = (_wall(instant, zone) - _ANCHOR) // step
+        return (_once(_ANCHOR + step * steps, zone) for steps in count(passed))
+    anchor = _once(_ANCHOR, zone)
+    return (anchor + step * steps for steps in count((instant - anchor) // step))
+
+
+def _wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def _shown(wall: datetime, zone: ZoneInfo, *, fold: int) -> datetime:
+    """When the wall is shown: in a fold, the first time or the second; in a gap, an instant after it or before it."""
+    return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+
+
+def _is_skipped(wall: datetime, zone: ZoneInfo) -> bool:
+    return _shown(wall, zone, fold=1) < _shown(wall, zone, fold=0)
+
+
+def _once(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The first time that the wall is shown or, when it is skipped, the end of the gap."""
+    if not _is_skipped(wall, zone):
+        return _shown(wall, zone, fold=0)
+    before, after = _shown(wall, zone, fold=1), _shown(wall, zone, fold=0)
+    minutes = range((after - before) // _MINUTE)
+    return before + _MINUTE * bisect_left(minutes, wall, key=lambda passed: _wall(before + _MINUTE * passed, zone))
+
+
+def _interval(text: str) -> tuple[int, str]:
+    """How many of which unit a text that is an interval says."""
+    ((number, unit),) = _INTERVAL.findall(text)
+    return int(number or 1), unit.lower()
+
+
+@cache
+def _zones() -> set[str]:
+    return available_timezones()
+
+
+@lru_cache(maxsize=20_000)
+def parse_schedule(text: str, zone: str) -> Schedule:
+    """Raises InvalidSchedule for what is no schedule, never comes, or names a zone that is not known."""
+    if zone not in _zones():
+        raise InvalidSchedule(
+            f"{head(zone, 60)!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'"
+        )
+    text = "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+    schedule = Schedule(text, zone)
+    if problem := _problem_of_form(text) or _problem_of_times(schedule):
+        raise InvalidSchedule(f"{head(text, 60)!r} {problem}")
+    return schedule
+
+
+def _problem_of_form(text: str) -> str:
+    if not text:
+        return f"is empty; {HINT}"
+    if "\n" in text:
+        return f"is more than one line; {HINT}"
+    if len(text) > LONGEST_TEXT:
+        return f"is longer than {LONGEST_TEXT} characters; {HINT}"
+    if not text.isascii():
+        return f"has characters that no schedule has; {HINT}"
+    if text.startswith("@") and text.lower() not in MACROS:
+        return f"is not a schedule; there are {', '.join(MACROS)}"
+    return ""
+
+
+def _problem_of_times(schedule: Schedule) -> str:
+    if not schedule._cron:
+        number, unit = _interval(schedule.text)
+        fits = 1 <= number <= LONGEST_INTERVAL // UNITS[unit]
+        return "" if fits else f"is not between a minute and {LONGEST_INTERVAL.days} days"
+    if (fields := len(schedule._cron.split())) != 5:
+        return f"does not have five fields but {fields}; {HINT}"
+    try:
+        comes = schedule.next_after(_ANCHOR.replace(tzinfo=UTC))
+    except CronSimError as error:
+        return f"has a {str(error).lower()}; {HINT}"
+    return "" if comes else "never comes"
