@@ -34,7 +34,7 @@ MACROS = {
 }
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 LONGEST_INTERVAL = timedelta(days=3660)
-LONGEST_TEXT = 255
+LONGEST_TEXT = 200
 HINT = "write five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"
 
 # A wall is what a clock on the wall shows: a time that has no zone, and in its zone none, one or two instants.
