@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from monitoring.models import BackgroundTask
+from monitoring.models import BackgroundTask, DependentTask, Monitor, MonitorState
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.run_event import RunStatus
@@ -50,3 +50,28 @@ def make_facts(**over: Any) -> Facts:
         }
         | over
     )
+
+
+def make_monitor(name: str = "daily report", **over: Any) -> Monitor:
+    """A saved monitor of daily_report, due at 08:35 UTC each day; `due_at` plans it at once."""
+    due_at = over.pop("due_at", None)
+    dependent_tasks = over.pop("dependent_tasks", ())
+    monitor = Monitor(
+        **{
+            "name": name,
+            "task_name": "daily_report",
+            "expected_statuses": ["Completed"],
+            "lookback_hours": 2,
+            "notify_to": ["ops@example.com"],
+            "schedule": "35 8 * * *",
+            "time_zone": "UTC",
+        }
+        | over
+    )
+    monitor.full_clean()
+    monitor.save()
+    for position, task_name in enumerate(dependent_tasks):
+        DependentTask.objects.create(monitor=monitor, task_name=task_name, position=position)
+    if due_at:
+        MonitorState.objects.filter(monitor=monitor).update(next_check_at=due_at)
+    return monitor

@@ -1,0 +1,62 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from monitoring.alerting.policy import Decision, Policy, decide, policy_of
+from monitoring.models import Incident, Monitor, MonitorState, Repeat
+from tests.factories import NOW, ago
+
+ONCE = {"repeat": Repeat.ONCE}
+SIX_HOURS = {"repeat": Repeat.HOURS, "repeat_every": timedelta(hours=6)}
+SNOOZED = {"snoozed_until": NOW + timedelta(seconds=1)}
+LATER = {"last_failed_at": ago(minutes=1), "told_at": ago(hours=1)}
+
+
+def incident(**over: Any) -> Incident:
+    return Incident(**{"opened_at": ago(hours=8), "last_failed_at": ago(hours=8), "failing_checks": 1} | over)
+
+
+@pytest.mark.parametrize(
+    ("of_incident", "of_policy", "decision"),
+    [
+        ({}, {}, Decision.OPENED),
+        ({"failing_checks": 2}, {"alert_after": 3}, Decision.QUIET_TOO_FEW),
+        ({"failing_checks": 3}, {"alert_after": 3}, Decision.OPENED),
+        ({"told_at": ago(hours=8)}, {}, Decision.QUIET_TOLD),
+        (LATER, {}, Decision.REMINDED),
+        (LATER, ONCE, Decision.QUIET_TOLD),
+        (LATER, SIX_HOURS, Decision.QUIET_TOLD),
+        ({"told_at": ago(hours=6)}, SIX_HOURS, Decision.REMINDED),
+        ({"told_at": ago(hours=6) + timedelta(microseconds=1)}, SIX_HOURS, Decision.QUIET_TOLD),
+        (LATER | {"acknowledged_at": ago(minutes=2)}, {}, Decision.QUIET_ACKNOWLEDGED),
+        ({"acknowledged_at": ago(minutes=2)}, {}, Decision.OPENED),
+        ({}, SNOOZED, Decision.QUIET_SNOOZED),
+        (LATER, SNOOZED, Decision.QUIET_SNOOZED),
+        (LATER, {"snoozed_until": NOW}, Decision.REMINDED),
+        ({"closed_at": NOW}, {}, Decision.QUIET_RECOVERY),
+        ({"closed_at": NOW, "told_at": ago(hours=8)}, {}, Decision.RECOVERED),
+        ({"closed_at": NOW, "told_at": ago(hours=8)}, ONCE, Decision.RECOVERED),
+        ({"closed_at": NOW, "told_at": ago(hours=8)}, SNOOZED, Decision.RECOVERED),
+        ({"closed_at": NOW, "told_at": ago(hours=8)}, {"tell_recovery": False}, Decision.QUIET_RECOVERY),
+        ({"closed_at": NOW, "told_at": ago(hours=8), "acknowledged_at": ago(hours=1)}, {}, Decision.RECOVERED),
+    ],
+)
+def test_whether_to_speak(of_incident: dict[str, Any], of_policy: dict[str, Any], decision: Decision) -> None:
+    assert decide(incident(**of_incident), Policy(**of_policy), NOW) is decision
+
+
+def test_each_decision_has_a_row_in_the_table() -> None:
+    (table,) = [mark for mark in test_whether_to_speak.pytestmark if mark.name == "parametrize"]
+    assert {row[2] for row in table.args[1]} == set(Decision)
+
+
+def test_the_policy_is_what_the_monitor_and_its_state_say() -> None:
+    monitor = Monitor(repeat=Repeat.HOURS, repeat_hours=4, tell_recovery=False, alert_after=3)
+    assert policy_of(monitor, MonitorState(snoozed_until=NOW)) == Policy(
+        repeat=Repeat.HOURS,
+        repeat_every=timedelta(hours=4),
+        tell_recovery=False,
+        alert_after=3,
+        snoozed_until=NOW,
+    )
