@@ -1,0 +1,82 @@
+"""Several real consumers tick the same monitors. Time is moved through the due column, not slept."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from huey.contrib.djhuey import HUEY
+
+from monitoring.models import Incident, Monitor, MonitorState, Repeat
+from monitoring.tasks import tick_monitors
+from tests.consumer import Consumer, consumer, wait_for
+from tests.factories import make_monitor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MONITORS = 60
+ROUNDS = 20
+# On SQLite all of them wait for one write lock anyway.
+CONSUMERS = 3 if os.environ.get("TEST_WITH") == "servers" else 2
+
+
+@pytest.fixture(autouse=True)
+def monitors() -> None:
+    """Each always fails, so that the failing checks of its incident count its checks; none is due by itself today."""
+    HUEY.flush()
+    in_half_a_year = timezone.now() + timedelta(days=183)
+    for number in range(MONITORS):
+        yearly = f"0 0 1 {in_half_a_year.month} *"
+        make_monitor(f"monitor {number}", task_name=f"never_{number}", schedule=yearly, repeat=Repeat.ONCE)
+    MonitorState.objects.update(next_check_at=in_half_a_year)
+
+
+@pytest.fixture
+def crew() -> Iterator[Any]:
+    """Starts one consumer more with each call; all of them are ended after the test."""
+    with ExitStack() as running:
+        yield lambda: running.enter_context(consumer(EMAIL_URL="memory:"))
+
+
+def make_all_due() -> datetime:
+    now = timezone.now()
+    MonitorState.objects.update(next_check_at=now - timedelta(seconds=1))
+    return now
+
+
+def none_is_due() -> bool:
+    return not MonitorState.objects.filter(next_check_at__lte=timezone.now()).exists()
+
+
+def checks_of_each_monitor() -> set[int]:
+    assert Incident.objects.filter(closed_at=None).count() == Monitor.objects.count() == MONITORS
+    return set(Incident.objects.values_list("failing_checks", flat=True))
+
+
+def test_each_due_check_happens_exactly_once_however_many_consumers_tick(crew: Any) -> None:
+    for _ in range(CONSUMERS):
+        crew()
+    for _ in range(ROUNDS):
+        make_all_due()
+        for _ in range(CONSUMERS):
+            tick_monitors()
+        wait_for(none_is_due, 20)
+    wait_for(lambda: HUEY.pending_count() == 0, 20)
+    assert checks_of_each_monitor() == {ROUNDS}
+
+
+def test_kills_and_restarts_skip_no_check_and_double_none(crew: Any) -> None:
+    consumers: list[Consumer] = [crew() for _ in range(CONSUMERS)]
+    for number in range(ROUNDS):
+        make_all_due()
+        for _ in range(2 * CONSUMERS):
+            tick_monitors()
+        if number % 5 == 2:
+            consumers.pop(0).kill()
+            consumers.append(crew())
+        # A task that a killed consumer had taken is gone: the next tick does its work.
+        wait_for(lambda: none_is_due() or (HUEY.pending_count() == 0 and tick_monitors() and False), 30)
+    assert checks_of_each_monitor() == {ROUNDS}
