@@ -36,9 +36,17 @@ def monitors() -> None:
 
 @pytest.fixture
 def crew() -> Iterator[Any]:
-    """Starts one consumer more with each call; all of them are ended after the test."""
+    """Starts one consumer more with each call; all of them are ended after the test, and shown if it failed."""
     with ExitStack() as running:
-        yield lambda: running.enter_context(consumer(EMAIL_URL="memory:"))
+        started: list[Consumer] = []
+
+        def start() -> Consumer:
+            started.append(running.enter_context(consumer(EMAIL_URL="memory:")))
+            return started[-1]
+
+        yield start
+        for each in started:
+            print(f"--- A consumer said:\n{each.output()}")  # noqa: T201
 
 
 def make_all_due() -> datetime:

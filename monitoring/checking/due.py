@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from monitoring.models import Monitor, MonitorState
@@ -32,10 +33,11 @@ def plan_new(using: str) -> None:
         [MonitorState(monitor=monitor) for monitor in stateless], ignore_conflicts=True
     )
     unplanned = MonitorState.objects.using(using).filter(next_check_at=None, monitor__enabled=True)
-    states = list(unplanned.select_for_update(of=("self",), skip_locked=True).select_related("monitor"))
-    for state in states:
-        state.next_check_at = _next_check(state.monitor, state.monitor.changed_at)
-    MonitorState.objects.using(using).bulk_update(states, ["next_check_at"], batch_size=500)
+    with transaction.atomic(using=using):
+        states = list(unplanned.select_for_update(of=("self",), skip_locked=True).select_related("monitor"))
+        for state in states:
+            state.next_check_at = _next_check(state.monitor, state.monitor.changed_at)
+        MonitorState.objects.using(using).bulk_update(states, ["next_check_at"], batch_size=500)
 
 
 def claim_due(now: datetime, size: int, using: str) -> list[Due]:
@@ -52,6 +54,19 @@ def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[
     """These monitors, to be judged as of now; waits for a worker that has them."""
     states = MonitorState.objects.using(using).filter(monitor__in=[monitor.pk for monitor in monitors])
     return [_due(state, now) for state in _with_monitors(states.select_for_update(of=("self",)).order_by("monitor_id"))]
+
+
+def as_if_due(monitor: Monitor, now: datetime) -> Due:
+    """The monitor as it would be judged now; nothing is claimed and nothing locked, so nothing may follow from it."""
+    state = getattr(monitor, "state", None) or MonitorState(monitor=monitor)
+    return _due(state, now)
+
+
+def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
+    """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
+    named = Monitor.objects.using(using).filter(pk__in=[monitor.pk for monitor in monitors])
+    found = named.select_related("state").prefetch_related("dependent_tasks").order_by("pk")
+    return [as_if_due(monitor, now) for monitor in found]
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
