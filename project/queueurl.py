@@ -11,8 +11,11 @@ from environs import EnvError
 NAME = "tasks"
 
 
-def parse(url: str) -> dict[str, Any]:
-    """Settings for Huey's `HUEY` dict. Raises EnvError (a ValueError), naming what is wrong and what would be right."""
+def parse(url: str, verify: bool = True) -> dict[str, Any]:
+    """Settings for Huey's `HUEY` dict; `verify` says whether a rediss server's certificate must be a known one.
+
+    Raises EnvError (a ValueError), naming what is wrong and what would be right.
+    """
     parts = urlsplit(url)
     match parts.scheme:
         case "sqlite":
@@ -21,8 +24,12 @@ def parse(url: str) -> dict[str, Any]:
                 raise EnvError("the file is missing: sqlite:var/huey.sqlite3")
             # Huey's own file, never Django's: both would wait on one write lock.
             return {"huey_class": "huey.SqliteHuey", "name": NAME, "filename": filename, "timeout": 20}
-        case "redis" | "rediss":
+        case "redis":
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url}
+        case "rediss":
+            # In the URL, since Huey refuses a URL with options beside it.
+            unverified = "" if verify else f"{'&' if parts.query else '?'}ssl_cert_reqs=none"
+            return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":
             return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}
     raise EnvError(f"{parts.scheme or url!r} is no queue; use sqlite:FILE, redis://, rediss:// or postgres://")

@@ -13,7 +13,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvValidationError
 
-from project import mailurl, queueurl
+from project import checked, mailurl, queueurl
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -21,6 +21,9 @@ env = Env(eager=False)
 env.read_env(BASE_DIR / ".env", recurse=False)
 env.add_parser("mail_url", mailurl.parse)
 env.add_parser("queue_url", queueurl.parse)
+env.add_parser("site_url", checked.site_url)
+env.add_parser("sender", checked.sender)
+env.add_parser("time_zone", checked.time_zone)
 
 DEBUG = env.bool("DEBUG", False)
 VAR = env.path("VAR_DIR", BASE_DIR / "var")
@@ -32,12 +35,14 @@ def unless_production(default: str) -> dict[str, Any]:
 
 
 SECRET_KEY = env.str("SECRET_KEY")
-SITE_URL = env.str("SITE_URL", **unless_production("http://127.0.0.1:8000"))
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
+SITE_URL = env.site_url("SITE_URL", **unless_production("http://127.0.0.1:8000"))
+DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
 _mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))
 _database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
-_queue = env.queue_url("HUEY_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
-TIME_ZONE = env.str("TIME_ZONE", "UTC")
+# Heroku says REDIS_URL, and its certificates are signed by nobody that one could know.
+_redis_url = env.str("REDIS_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
+_queue = env.queue_url("HUEY_URL", _redis_url, verify=not env.bool("REDIS_SELF_SIGNED", False))
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [])
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 HTTPS = env.bool("HTTPS", not DEBUG)
@@ -77,6 +82,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "project.csp.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -138,6 +144,7 @@ if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 if HTTPS:
     SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # who probes a process talks to it past the proxy
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True

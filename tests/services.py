@@ -93,6 +93,20 @@ def redis_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def tls_redis_server() -> Iterator[str]:
+    """Yields its rediss URL; its certificate is signed by itself, as Heroku's are."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        key, certificate = Path(folder) / "key.pem", Path(folder) / "certificate.pem"
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+        subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        command = [REDIS.path(), "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--tls-key-file", key, "--tls-cert-file", certificate, "--tls-auth-clients", "no", "--dir", folder]
+        with running(command, Path(folder) / "log", lambda: connects(port)):
+            yield f"rediss://127.0.0.1:{port}/0"
+
+
+@contextlib.contextmanager
 def postgres_server() -> Iterator[str]:
     """Yields its URL. Made for speed: what it holds is lost with the machine's power."""
     programs = POSTGRES.path().resolve().parent

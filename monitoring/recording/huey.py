@@ -25,7 +25,7 @@ from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
-from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.privacy import smells_of_secrets, written_error, written_parameters, written_reason
 from monitoring.recording.upsert import upsert
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
@@ -208,10 +208,11 @@ def _parameters(task: Any, signature: inspect.Signature | None) -> dict[str, obj
 
 
 def _context_id(parameters: dict[str, object], signature: inspect.Signature | None) -> str | None:
-    """The value given for the task's first parameter, if that can be the key of something."""
-    first = parameters.get(next(iter(signature.parameters), "")) if signature else None
+    """The value given for the task's first parameter, if that can be the key of something and is no secret."""
+    name = next(iter(signature.parameters), "") if signature else ""
+    first = parameters.get(name)
     if isinstance(first, str):
-        return storable_name(first)
+        return None if smells_of_secrets(name) else storable_name(first)
     if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
         return storable_name(str(int(first)))
     return None

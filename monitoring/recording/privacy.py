@@ -24,6 +24,11 @@ _VALUES_MAX = 1_000
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
 
 
+def smells_of_secrets(name: str) -> bool:
+    """Whether what stands under this name is masked."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
@@ -89,7 +94,7 @@ def _named(value: object) -> Mapping[Any, object] | None:
 def _plain_mapping(named: Mapping[Any, object], depth: int, places: Iterator[int]) -> dict[str, Any]:
     entries = zip(islice(named.items(), ITEMS_MAX), places, strict=False)
     printed = ((_printed(name), item) for (name, item), _ in entries)
-    return {name: MASK if _SECRET_NAME.search(name) else _plain(item, depth - 1, places) for name, item in printed}
+    return {name: MASK if smells_of_secrets(name) else _plain(item, depth - 1, places) for name, item in printed}
 
 
 def _printed(value: object) -> str:

@@ -57,3 +57,35 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
         tmp_path, "print(s.HUEY['filename'] != s.DATABASES['default']['NAME'])", DEBUG="1", SECRET_KEY="x"
     )
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SITE_URL", "monitor.example.org", "is not the address of a site, such as https://"),
+        ("SITE_URL", "https://monitor.example.org/admin", "is not the address of a site"),
+        ("DEFAULT_FROM_EMAIL", "monitor", "is not a sender, such as"),
+        ("TIME_ZONE", "Mars/Olympus", "is not a time zone; write an IANA name"),
+        ("HTTPS", "perhaps", "Not a valid boolean"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_way_out(tmp_path: Path, name: str, value: str, said: str) -> None:
+    done = settings_with(tmp_path, **PRODUCTION | {name: value})
+    assert done.returncode == 1
+    assert f"  {name}: " in done.stderr
+    assert said in done.stderr
+
+
+def test_herokus_redis_is_taken_where_no_queue_is_named(tmp_path: Path) -> None:
+    heroku = {"REDIS_URL": "rediss://:secret@redis.example.org:6380", "REDIS_SELF_SIGNED": "1"}
+    done = settings_with(tmp_path, "print(s.HUEY['url'])", **PRODUCTION, **heroku)
+    assert done.stdout.strip() == "rediss://:secret@redis.example.org:6380?ssl_cert_reqs=none", done.stderr
+
+
+def test_a_command_says_the_problems_alone_and_ends_as_one_that_could_not_tell(tmp_path: Path) -> None:
+    environment = {"VAR_DIR": str(tmp_path), "DEBUG": "0", "SECRET_KEY": "x", "EMAIL_URL": "pigeon:"}
+    command = [sys.executable, "manage.py", "check_task_status", "--config=-"]
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("These environment variables are missing or wrong:\n")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,82 @@
+"""Whether the monitor itself works: who watches the tasks must not stop unseen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Q
+
+from monitoring.models import Delivery, Heartbeat, Message, Monitor, database_alias
+from monitoring.models.heartbeat import TICK
+
+TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; one that was skipped is no alarm
+OVERDUE_AFTER = timedelta(minutes=5)
+MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: what a mail server's restart or greylisting takes is over
+GAVE_UP_WITHIN = timedelta(days=1)
+NAMED_MAX = 5  # monitors
+CONSUMER_HINT = "is `manage.py run_huey` running?"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`text` says it and the way out, and names nothing of the site's; `names` are the monitors it is about."""
+
+    code: str
+    text: str
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The whole sentence, for people who may see monitors."""
+        if not self.names:
+            return self.text
+        more = len(self.names) - NAMED_MAX
+        return f"{self.text}: {', '.join(self.names[:NAMED_MAX])}{f' and {more} more' if more > 0 else ''}"
+
+
+def problems(now: datetime) -> list[Problem]:
+    """What is wrong with the monitor itself, by the database's clock; empty when all is well."""
+    return [*_tick(now), *_overdue(now), *_mails(now)]
+
+
+def last_tick() -> datetime | None:
+    """When a consumer last ticked; None when none ever has."""
+    beats = Heartbeat.objects.using(database_alias()).filter(name=TICK)
+    return beats.values_list("beat_at", flat=True).first()
+
+
+def _tick(now: datetime) -> Iterator[Problem]:
+    beat_at = last_tick()
+    if beat_at is None:
+        yield Problem("never-ticked", f"No consumer has ticked yet; {CONSUMER_HINT}")
+    elif now - beat_at > TICK_LATE_AFTER:
+        minutes = (now - beat_at) // timedelta(minutes=1)
+        since = f"{beat_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        yield Problem("tick-late", f"No consumer has ticked since {since}, {minutes} minutes; {CONSUMER_HINT}")
+
+
+def _overdue(now: datetime) -> Iterator[Problem]:
+    latest = now - OVERDUE_AFTER
+    unplanned = Q(state__next_check_at=None, changed_at__lt=latest)
+    late = Monitor.objects.using(database_alias()).filter(Q(state__next_check_at__lt=latest) | unplanned, enabled=True)
+    names = tuple(late.order_by("name").values_list("name", flat=True))
+    if names:
+        monitors = "1 monitor is" if len(names) == 1 else f"{len(names)} monitors are"
+        minutes = OVERDUE_AFTER // timedelta(minutes=1)
+        yield Problem("overdue", f"{monitors} overdue by more than {minutes} minutes", names)
+
+
+def _mails(now: datetime) -> Iterator[Problem]:
+    using, latest = database_alias(), now - MAIL_STUCK_AFTER
+    unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None, created_at__lt=latest).count()
+    # An alert of which no mail could be made.
+    unsent += Delivery.objects.using(using).filter(message=None, alert__created_at__lt=latest).count()
+    if unsent:
+        minutes = MAIL_STUCK_AFTER // timedelta(minutes=1)
+        mails = "1 mail is" if unsent == 1 else f"{unsent} mails are"
+        yield Problem("mail-stuck", f"{mails} not sent after {minutes} minutes; the messages' pages say why")
+    given_up = Message.objects.using(using).filter(sent_at=None, gave_up_at__gte=now - GAVE_UP_WITHIN).count()
+    if given_up:
+        mails = "1 mail was" if given_up == 1 else f"{given_up} mails were"
+        yield Problem(
+            "mail-given-up", f"{mails} given up in the last day; see why on the messages' pages, then send again"
+        )

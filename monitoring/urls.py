@@ -1,0 +1,6 @@
+from django.urls import path
+
+from monitoring.views import healthz, readyz
+
+app_name = "monitoring"
+urlpatterns = [path("healthz", healthz, name="healthz"), path("readyz", readyz, name="readyz")]

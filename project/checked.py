@@ -1,0 +1,31 @@
+"""Readers for environment variables that Django would take as they are and fail on later."""
+
+from email.utils import parseaddr
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from environs import EnvError
+
+
+def site_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise EnvError(f"{value!r} is not the address of a site, such as https://monitor.example.org")
+    return value.rstrip("/")
+
+
+def sender(value: str) -> str:
+    """An address, or a name and an address: `Task monitor <monitor@example.org>`."""
+    try:
+        validate_email(parseaddr(value)[1])
+    except ValidationError:
+        raise EnvError(f"{value!r} is not a sender, such as 'Task monitor <monitor@example.org>'") from None
+    return value
+
+
+def time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise EnvError(f"{value!r} is not a time zone; write an IANA name such as Europe/Berlin or UTC")
+    return value
