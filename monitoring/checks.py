@@ -1,16 +1,22 @@
 """System checks: what would go wrong at night is said at start."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
 
+from monitoring.alerting.recipients import superuser_addresses
+from monitoring.checking.health import last_tick
 from monitoring.conf import conf
-from monitoring.models import database_alias
+from monitoring.models import Monitor, database_alias
 from monitoring.recording.huey import registered_names
 from monitoring.values.context_model import find_context_model, find_model
+
+NAMED_MAX = 5  # monitors in one warning
 
 
 @checks.register
@@ -63,4 +69,73 @@ def check_task_names(**kwargs: Any) -> list[checks.CheckMessage]:
         )
         for name, count in Counter(registered_names()).items()
         if count > 1
+    ]
+
+
+@checks.register
+def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
+    alias = database_alias()
+    connection = connections[alias]
+    options = connection.settings_dict.get("OPTIONS") or {}
+    if connection.vendor != "sqlite" or str(options.get("transaction_mode", "")).upper() in ("IMMEDIATE", "EXCLUSIVE"):
+        return []
+    return [
+        checks.Warning(
+            f"The SQLite database {alias!r} takes its write lock in the middle of a transaction: where two workers "
+            "check at once, one of them fails with 'database is locked' instead of waiting.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}.",
+            id="monitoring.W004",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_somebody_is_told(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Before the first failure, not at it."""
+    return _where_the_database_answers(databases, _nobody_to_tell)
+
+
+@checks.register(checks.Tags.database)
+def check_consumer_was_seen(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return _where_the_database_answers(databases, _consumer_never_seen)
+
+
+def _where_the_database_answers(
+    databases: Sequence[str] | None, ask: Callable[[], list[checks.CheckMessage]]
+) -> list[checks.CheckMessage]:
+    """Nothing to say before the tables are there, or when the database is away: others say that."""
+    if database_alias() not in (databases or ()):
+        return []
+    try:
+        with transaction.atomic(using=database_alias()):  # a statement that fails spoils no transaction of others
+            return ask()
+    except DatabaseError:
+        return []
+
+
+def _nobody_to_tell() -> list[checks.CheckMessage]:
+    enabled = Monitor.objects.using(database_alias()).filter(enabled=True, notify_to=[])
+    names = list(enabled.values_list("name", flat=True))
+    if not names or superuser_addresses():
+        return []
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return [
+        checks.Warning(
+            f"Nobody would be told about {', '.join(map(repr, names[:NAMED_MAX]))}{more}: "
+            "no recipients, and no active superuser has a valid e-mail address.",
+            hint="Give these monitors recipients, or a superuser an address.",
+            id="monitoring.W002",
+        )
+    ]
+
+
+def _consumer_never_seen() -> list[checks.CheckMessage]:
+    if last_tick() or not Monitor.objects.using(database_alias()).filter(enabled=True).exists():
+        return []
+    return [
+        checks.Warning(
+            "There are monitors, but no consumer has ticked yet: nothing is checked.",
+            hint="Start one with `manage.py run_huey`, and keep it running.",
+            id="monitoring.W003",
+        )
     ]

@@ -10,25 +10,29 @@ from monitoring.alerting.outbox import log_undeliverable
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.policy import Decision, decide, policy_of
 from monitoring.alerting.recipients import superuser_addresses, told_of
-from monitoring.checking.due import Due, claim_due, claim_named, note_checked, plan_new, plan_next
+from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
-from monitoring.checking.incidents import Tracked, close_unwatched, note_told, still_open, track
+from monitoring.checking.incidents import Tracked, close_unwatched, foresee, note_told, still_open, track
 from monitoring.models import Heartbeat, Monitor, database_alias
+from monitoring.models.heartbeat import TICK
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Check, Outcome, Verdict
 
 BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for some tens of milliseconds
-TICK = "tick"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A monitor, or a configuration's task, and what its check found; `announcement` is what is owed for it."""
+    """A monitor, or a configuration's task, and what its check found; `announcement` is what is owed for it.
+
+    `decision` is what was decided about the monitor's incident; None without one.
+    """
 
     name: str
     outcome: Outcome
     announcement: Announcement | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,14 @@ def check_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
     return _logged(found)
 
 
+def judge_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
+    """The same without writing, logging or telling: what a dry run shows."""
+    using, superusers = database_alias(), superuser_addresses()
+    looked_at = look_at(list(monitors), now, using)
+    outcomes = judge(looked_at)
+    return _round(looked_at, outcomes, foresee(looked_at, outcomes, now, using), superusers, now, using)
+
+
 def check_config(expectations: Sequence[Expectation], now: datetime) -> Round:
     """Judges a configuration at `now` and owes an alert for each task that is not as expected. It keeps no memory."""
     found = judge_config(expectations, now)
@@ -112,7 +124,7 @@ def remind(now: datetime) -> Round:
     """Asks of every open incident whether it is time to speak, also when its monitor is not due."""
     using, superusers = database_alias(), superuser_addresses()
     with transaction.atomic(using=using, durable=True):
-        decided = [_decided(tracked, {}, superusers, now) for tracked in still_open(using)]
+        decided = [_announced(tracked, _decided(tracked, now), {}, superusers) for tracked in still_open(using)]
         reachable = tuple(said for said in decided if said and said.recipients)
         _owe(reachable, now, using)
     return Round(reminders=reachable)
@@ -130,23 +142,37 @@ def judge(claimed: Sequence[Due]) -> list[Outcome]:
 def _check(claimed: Sequence[Due], superusers: tuple[str, ...], now: datetime, using: str) -> Round:
     """Evaluate, track, decide, owe: inside the transaction that claimed these monitors."""
     outcomes = judge(claimed)
-    tracked = track(claimed, outcomes, now, using)
+    found = _round(claimed, outcomes, track(claimed, outcomes, now, using), superusers, now, using)
+    _owe(found.announcements, now, using)
+    return found
+
+
+def _round(
+    looked_at: Sequence[Due],
+    outcomes: Sequence[Outcome],
+    tracked: Sequence[Tracked | None],
+    superusers: tuple[str, ...],
+    now: datetime,
+    using: str,
+) -> Round:
     told = told_of([each.incident for each in tracked if each and each.incident.closed_at], using)
-    said = [_decided(each, told, superusers, now) if each else None for each in tracked]
-    _owe([announcement for announcement in said if announcement], now, using)
-    return Round(
-        tuple(
-            Judged(due.monitor.name, outcome, announcement)
-            for due, outcome, announcement in zip(claimed, outcomes, said, strict=True)
-        )
-    )
+    decisions = [_decided(each, now) if each else None for each in tracked]
+    said = [
+        _announced(each, decision, told, superusers) if each and decision else None
+        for each, decision in zip(tracked, decisions, strict=True)
+    ]
+    names = [due.monitor.name for due in looked_at]
+    return Round(tuple(map(Judged, names, outcomes, said, decisions)))
 
 
-def _decided(
-    tracked: Tracked, told: dict[int, tuple[str, ...]], superusers: tuple[str, ...], now: datetime
+def _decided(tracked: Tracked, now: datetime) -> Decision:
+    return decide(tracked.incident, policy_of(tracked.monitor, tracked.state), now)
+
+
+def _announced(
+    tracked: Tracked, decision: Decision, told: dict[int, tuple[str, ...]], superusers: tuple[str, ...]
 ) -> Announcement | None:
     """What is to be said about this incident now, if anything; of a recovery hear those who were told."""
-    decision = decide(tracked.incident, policy_of(tracked.monitor, tracked.state), now)
     if not decision.speaks:
         return None
     if decision is Decision.RECOVERED:

@@ -2,9 +2,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core import checks
-from django.db import connection
+from django.db import ProgrammingError, connection
 from huey.contrib.djhuey import task
+
+from monitoring.checks import (
+    _consumer_never_seen,
+    _nobody_to_tell,
+    _where_the_database_answers,
+    check_transaction_mode,
+)
+from monitoring.models import Monitor
+from monitoring.tick import tick
+from tests.factories import NOW, make_monitor
 
 pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it can do
 
@@ -53,3 +64,69 @@ def test_a_database_that_runs_cannot_be_judged_on_is_an_error(monkeypatch: pytes
     monkeypatch.setattr(connection, "vendor", "oracle")
     (error,) = found("monitoring.E002")
     assert "The database 'default' is oracle" in error.msg
+
+
+def found_in_the_database(*ids: str) -> list[checks.CheckMessage]:
+    messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    return [message for message in messages if message.id in ids]
+
+
+def test_a_monitor_that_nobody_would_hear_of_is_a_warning_that_names_it() -> None:
+    make_monitor("told")
+    assert found_in_the_database("monitoring.W002") == []
+    make_monitor("mute", notify_to=[])
+    make_monitor("off", notify_to=[], enabled=False)
+    (warning,) = found_in_the_database("monitoring.W002")
+    assert warning.level == checks.WARNING
+    assert "about 'mute': no recipients" in warning.msg
+    User.objects.create_superuser("root", "no address")
+    assert found_in_the_database("monitoring.W002")
+    User.objects.update(email="root@example.com")
+    assert found_in_the_database("monitoring.W002") == []
+
+
+def test_of_many_monitors_that_nobody_would_hear_of_the_first_are_named() -> None:
+    for number in range(7):
+        make_monitor(f"m{number}", notify_to=[])
+    (warning,) = found_in_the_database("monitoring.W002")
+    assert "'m0', 'm1', 'm2', 'm3', 'm4' and 2 more" in warning.msg
+
+
+def test_monitors_without_a_consumer_that_ever_ticked_are_a_warning() -> None:
+    assert found_in_the_database("monitoring.W003") == []
+    make_monitor()
+    (warning,) = found_in_the_database("monitoring.W003")
+    assert "run_huey" in str(warning.hint)
+    tick(NOW)
+    assert found_in_the_database("monitoring.W003") == []
+
+
+def test_a_plain_check_asks_the_database_nothing_of_ours() -> None:
+    make_monitor(notify_to=[])
+    assert found("monitoring.W002", "monitoring.W003") == []
+
+
+def test_before_the_tables_are_there_and_without_a_database_nothing_is_said() -> None:
+    make_monitor(notify_to=[])
+
+    def fails(*args: Any) -> None:
+        raise ProgrammingError('relation "monitoring_monitor" does not exist')
+
+    with connection.execute_wrapper(fails):
+        assert _where_the_database_answers(["default"], _nobody_to_tell) == []
+        assert _where_the_database_answers(["default"], _consumer_never_seen) == []
+    assert Monitor.objects.count() == 1
+
+
+@pytest.mark.parametrize("mode", [None, "DEFERRED", "IMMEDIATE", "immediate", "EXCLUSIVE"])
+def test_sqlite_that_locks_too_late_is_a_warning_that_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, mode: str | None
+) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"transaction_mode": mode} if mode else {})
+    messages = check_transaction_mode()
+    assert bool(messages) is (mode in (None, "DEFERRED"))
+    for message in messages:
+        assert message.id == "monitoring.W004"
+        assert "'default'" in message.msg
+        assert "DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'" in str(message.hint)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -158,6 +159,14 @@ def _put_off(message: Message, now: datetime) -> None:
 
 def _said(error: Exception) -> str:
     return head(storable(f"{type(error).__name__}: {error}"), ERROR_MAX)
+
+
+def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:
+    """Makes these messages due at once, given up or not; returns those, which leaves out what was sent."""
+    unsent = Message.objects.using(using).filter(pk__in=keys, sent_at=None)
+    messages = list(unsent)
+    unsent.update(gave_up_at=None, next_attempt_at=now)
+    return messages
 
 
 def log_undeliverable(facts: Facts) -> None:

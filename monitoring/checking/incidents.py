@@ -1,6 +1,6 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,17 +27,22 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
 
     Called with the monitors' states locked, so that no other check opens or closes incidents of theirs meanwhile.
     """
-    known = Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in claimed])
-    open_of = {incident.monitor_id: incident for incident in known}
-    tracked = [
-        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(claimed, outcomes, strict=True)
-    ]
+    tracked = foresee(claimed, outcomes, now, using)
     incidents = [each.incident for each in tracked if each]
     changed = [incident for incident in incidents if incident.pk]
     fields = ["closed_at", "failing_checks", "last_failed_at", "facts"]
     Incident.objects.using(using).bulk_update(changed, fields, batch_size=500)
     Incident.objects.using(using).bulk_create([incident for incident in incidents if incident.pk is None])
     return tracked
+
+
+def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
+    """What `track` would do, without writing it."""
+    known = Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in looked_at])
+    open_of = {incident.monitor_id: incident for incident in known}
+    return [
+        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(looked_at, outcomes, strict=True)
+    ]
 
 
 def still_open(using: str) -> list[Tracked]:
@@ -60,6 +65,14 @@ def close_unwatched(now: datetime, using: str) -> None:
     """Ends the incidents of monitors that were deleted or disabled: nobody hears that they recovered."""
     unwatched = Q(monitor=None) | Q(monitor__enabled=False)
     Incident.objects.using(using).filter(unwatched, closed_at=None).update(closed_at=now)
+
+
+def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> list[Incident]:
+    """Somebody takes these incidents on; returns those that were open and nobody's. No other column is written."""
+    nobodys = Incident.objects.using(using).filter(pk__in=keys, closed_at=None, acknowledged_at=None)
+    taken = list(nobodys)
+    nobodys.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
+    return taken
 
 
 def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:

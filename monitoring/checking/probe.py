@@ -30,7 +30,7 @@ FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
       FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place)) AS probe
 CROSS JOIN LATERAL (SELECT run.* FROM {table} run WHERE run.task_name = probe.name AND {condition}
-                    ORDER BY run.started_at DESC, run.id DESC LIMIT 1) AS run
+                    ORDER BY run.started_at DESC, run.id DESC LIMIT {limit}) AS run
 """,
     "sqlite": """
 WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
@@ -38,9 +38,9 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
     json_extract(value, '$[3]')
   FROM json_each(%s))
 SELECT probe.place, {columns}
-FROM probe JOIN {table} run ON run.id = (
+FROM probe JOIN {table} run ON run.id {among} (
   SELECT run.id FROM {table} run WHERE run.task_name = probe.name AND {condition}
-  ORDER BY run.started_at DESC, run.id DESC LIMIT 1)
+  ORDER BY run.started_at DESC, run.id DESC LIMIT {limit})
 """,
 }
 
@@ -74,7 +74,7 @@ def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> d
 
     A run that ended after the probe's `until` is read as it stood then: Running.
     """
-    found = _newest(probes, using, STARTED, only)
+    found = dict(_newest(probes, using, STARTED, only))
     return {place: _as_of(run, probes[place].until) for place, run in found.items()}
 
 
@@ -83,15 +83,35 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
 
     The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them.
     """
-    return _newest(probes, using, UNSTARTED, only)
+    return dict(_newest(probes, using, UNSTARTED, only))
 
 
-def _newest(probes: Sequence[Probe], using: str, condition: str, only: Filter) -> dict[int, RunFacts]:
+def newest_runs(probe: Probe, limit: int, using: str, only: Filter = ALL) -> list[RunFacts]:
+    """The newest runs of one probe from the newest on, those that never started by when they were submitted."""
+    started = [_as_of(run, probe.until) for _, run in _newest([probe], using, STARTED, only, limit)]
+    unstarted = [run for _, run in _newest([probe], using, UNSTARTED, only, limit)]
+    return sorted([*started, *unstarted], key=_place_in_time, reverse=True)[:limit]
+
+
+def _place_in_time(run: RunFacts) -> tuple[datetime, int]:
+    return run.started_at or run.submitted_at or _EPOCH, run.id
+
+
+def _newest(
+    probes: Sequence[Probe], using: str, condition: str, only: Filter, limit: int = 1
+) -> list[tuple[int, RunFacts]]:
+    """Pairs of a probe's place and a run, up to `limit` for each probe."""
     if not probes:
-        return {}
+        return []
     connection = connections[using]
     vendor = connection.vendor
-    statement = _STATEMENT[vendor].format(table=_TABLE, columns=_COLUMNS, condition=f"{condition} AND {only.condition}")
+    statement = _STATEMENT[vendor].format(
+        table=_TABLE,
+        columns=_COLUMNS,
+        condition=f"{condition} AND {only.condition}",
+        among="=" if limit == 1 else "IN",
+        limit=limit,
+    )
     write = _microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
     items = [
         [storable_name(probe.name), write(probe.since), write(probe.until), storable_name(probe.context_type)]
@@ -100,17 +120,20 @@ def _newest(probes: Sequence[Probe], using: str, condition: str, only: Filter) -
     with connection.cursor() as cursor:
         cursor.execute(statement, [json.dumps(items), *only.parameters])
         rows = cursor.fetchall()
-    return {
-        place: RunFacts(
-            id=id,
-            task_id=task_id,
-            status=status,
-            submitted_at=_time(submitted_at),
-            started_at=_time(started_at),
-            finished_at=_time(finished_at),
+    return [
+        (
+            place,
+            RunFacts(
+                id=id,
+                task_id=task_id,
+                status=status,
+                submitted_at=_time(submitted_at),
+                started_at=_time(started_at),
+                finished_at=_time(finished_at),
+            ),
         )
         for place, id, task_id, status, submitted_at, started_at, finished_at in rows
-    }
+    ]
 
 
 def _as_of(run: RunFacts, until: datetime) -> RunFacts:

@@ -12,6 +12,7 @@ from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from monitoring.values.expectation import MAX_LOOKBACK_HOURS, Expectation
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import Check, RunFacts
+from monitoring.values.schedule import InvalidSchedule
 
 
 class Stands(StrEnum):
@@ -42,6 +43,18 @@ class Standing:
     last_run: RunFacts | None
 
     @property
+    def next_check_at(self) -> datetime | None:
+        """As planned or, until the next tick plans it, as it will be; None when none is to come."""
+        if self.stands is Stands.DISABLED:
+            return None
+        if self.state.next_check_at:
+            return self.state.next_check_at
+        try:
+            return self.monitor.parsed_schedule().next_after(self.monitor.changed_at)
+        except InvalidSchedule:
+            return None
+
+    @property
     def found(self) -> Facts | None:
         """What the last failing check of the open incident found."""
         return Facts.from_json(self.incident.facts) if self.incident else None
@@ -61,8 +74,8 @@ def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:
         state = states.get(monitor.pk) or MonitorState(monitor=monitor)
         incident = open_of.get(monitor.pk)
         stands = _stands(monitor, state, incident)
-        since = recovered_at.get(monitor.pk) if stands is Stands.FINE else None
-        found.append(Standing(monitor, state, stands, incident.opened_at if incident else since, incident, run))
+        since = _since(stands, incident, recovered_at.get(monitor.pk))
+        found.append(Standing(monitor, state, stands, since, incident, run))
     return found
 
 
@@ -72,6 +85,15 @@ def _stands(monitor: Monitor, state: MonitorState, incident: Incident | None) ->
     if incident:
         return Stands.FAILING
     return Stands.FINE if state.last_checked_at else Stands.NOT_CHECKED
+
+
+def _since(stands: Stands, incident: Incident | None, recovered_at: datetime | None) -> datetime | None:
+    match stands:
+        case Stands.FAILING:
+            return incident.opened_at if incident else None
+        case Stands.FINE:
+            return recovered_at
+    return None
 
 
 def _last_runs(monitors: Sequence[Monitor], now: datetime) -> list[RunFacts | None]:

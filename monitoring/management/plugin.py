@@ -1,18 +1,26 @@
-"""What our commands share: exit codes of the monitoring-plugin convention, and columns.
+"""What our commands share: exit codes of the monitoring-plugin convention, options, and how they print.
 
 0 all is as expected, 2 something is not, 3 could not tell; 1, a warning, is not used. Source: the Monitoring Plugins
 Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries them, so `call_command` sees them too.
 """
 
+import argparse
+import json
 import sys
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
+from django.utils import timezone
 
-from monitoring.values.expectation import ConfigError
+from monitoring.alerting.mail import written_time
+from monitoring.checking.lookup import UnknownMonitors
+from monitoring.values.expectation import ConfigError, Expectation, parse_json
+from monitoring.values.outcome import RunFacts
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 
@@ -34,6 +42,8 @@ class NobodyToTell(CouldNotTell, ValueError):
 class PluginCommand(BaseCommand):
     """A command that ends with 3 whatever kept it from telling: bad usage, a bad config, the database away."""
 
+    refused = "The configuration is refused, nothing was checked:"
+
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
 
@@ -50,13 +60,70 @@ class PluginCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except ConfigError as error:
-            raise CouldNotTell(f"The configuration is refused, nothing was checked:\n{error}") from None
+            raise CouldNotTell(f"{self.refused}\n{error}") from None
+        except UnknownMonitors as error:
+            raise CouldNotTell(str(error)) from None
         except DatabaseError as error:
             raise CouldNotTell(f"The database could not be asked: {error}") from error
         except CommandError as error:
             if error.returncode != CRITICAL:
                 error.returncode = UNKNOWN
             raise
+
+    def print_table(self, rows: Sequence[Sequence[str]]) -> None:
+        for cells in columns(rows):
+            self.stdout.write("  ".join(cells).rstrip())
+
+    def print_json(self, document: object) -> None:
+        self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
+    parser.add_argument("--monitor", metavar="NAME", action="append", default=[], help=f"{what}; may be given again")
+
+
+def named(options: dict[str, Any]) -> list[str]:
+    """What --monitor names; `call_command(..., monitor="x")` gives one as it stands."""
+    given = options["monitor"] or []
+    return [given] if isinstance(given, str) else list(given)
+
+
+def read_config(path: str, option: str) -> tuple[Expectation, ...]:
+    """The configuration in that file, or on standard input when it is `-`."""
+    if path == "-":
+        return parse_json(sys.stdin.buffer.read())
+    try:
+        return parse_json(Path(path).read_bytes())
+    except OSError as error:
+        raise CouldNotTell(f"{path}: {error.strerror}; {option} takes a JSON file, or - for standard input") from None
+
+
+def written(instant: datetime | None) -> str:
+    """In the site's zone, whose name is said."""
+    return written_time(instant, timezone.get_default_timezone()) if instant else "-"
+
+
+def tells(notify_to: Sequence[str], superusers: Sequence[str]) -> str:
+    """Whom a monitor tells, in words."""
+    if notify_to:
+        return ", ".join(notify_to)
+    return f"superusers: {', '.join(superusers)}" if superusers else "nobody"
+
+
+def iso(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None
+
+
+def run_as_json(run: RunFacts | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "task_id": run.task_id,
+        "status": run.status,
+        "submitted_at": iso(run.submitted_at),
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+    }
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -1,5 +1,7 @@
 from django.db import models
 
+TICK = "tick"
+
 
 class Heartbeat(models.Model):
     """Something of ours is alive: the last time it said so, by the database's clock."""

@@ -76,6 +76,12 @@ def take_too_long(order_id: int, task: Any) -> None:
         task.check_timeout()
 
 
+@task()
+def generate_daily_report(fails: bool) -> None:
+    if fails:
+        raise RuntimeError("the template of the report is gone")
+
+
 def _each_minute_where_asked_for(now: datetime) -> bool:
     """Huey looks at a consumer's start too. Only those consumers tick whose tests want it."""
     return "SHOP_TICKS" in os.environ and bool(crontab(minute="*")(now))

@@ -1,5 +1,6 @@
 import io
 import json
+from datetime import timedelta
 from email import message_from_string, policy
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,15 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from monitoring.alerting.samples import sample_facts
 from monitoring.management.commands.preview_alert import KINDS
-from monitoring.models import Alert, Delivery, Message
+from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
+from monitoring.values.facts import AlertKind
+from monitoring.values.run_event import RunStatus
+from tests.factories import NOW, ago, make_expectation, make_monitor, make_run
+from tests.management.calling import call
 
 pytestmark = pytest.mark.django_db
 
@@ -62,3 +69,93 @@ def test_what_cannot_be_done_ends_with_3(option: str) -> None:
     with pytest.raises(CommandError) as caught:
         preview(option)
     assert caught.value.returncode == 3
+
+
+# Of a monitor
+
+
+def test_the_mails_of_a_monitor_have_its_settings() -> None:
+    make_run(started_at=timezone.now())
+    make_monitor(lookback_hours=1.5, dependent_tasks=["data_export"], time_zone="Asia/Tokyo")
+    called = call("preview_alert", monitor="daily report")
+    assert called.out.count("Subject: ") == len(KINDS)
+    assert "[ALERT] daily_report Status Check Failed" in called.out
+    assert "[RESOLVED] daily_report Is As Expected Again" in called.out
+    assert "data_collection" not in called.out
+    for shown in ("Last 1.5 hour(s)", "data_export", "JST (Asia/Tokyo)"):
+        assert shown in called.out
+    assert called.said == "daily report, checked now: as expected; its mails are samples\n"
+
+
+def test_what_a_check_would_find_now_is_what_its_mail_shows() -> None:
+    run = make_run(status="Invalidated", started_at=timezone.now() - timedelta(minutes=7))
+    make_monitor()
+    called = call("preview_alert", "--monitor=daily report", "--kind=mismatch")
+    assert "Current status: Invalidated\n" in called.out
+    assert f"Started: {run.started_at:%Y-%m-%d %H:%M:%S} UTC\n" in called.out
+    assert called.said == (
+        "daily report, checked now: status mismatch; "
+        "its mails are samples but for 'mismatch', which is as it would be sent\n"
+    )
+    not_executed = call("preview_alert", "--monitor=daily report", "--kind=not-executed")
+    assert "Current status: No execution found\n" in not_executed.out
+
+
+def test_a_monitor_of_a_task_can_be_named_by_it_unless_there_are_several() -> None:
+    make_monitor("one")
+    assert call("preview_alert", monitor="daily_report").code == 0
+    make_monitor("two")
+    called = call("preview_alert", monitor="daily_report")
+    assert (called.code, called.said) == (
+        3,
+        "Several monitors are of the task 'daily_report'; name one: 'one', 'two'",
+    )
+
+
+def test_an_unknown_monitor_ends_with_3_and_shows_near_names() -> None:
+    make_monitor()
+    called = call("preview_alert", monitor="dayly report")
+    assert called.code == 3
+    assert "did you mean 'daily report'" in called.said
+
+
+def test_previewing_a_monitor_stores_and_sends_nothing() -> None:
+    make_monitor()
+    call("preview_alert", monitor="daily report")
+    counts = [model.objects.count() for model in (Alert, Delivery, Incident, Message)]
+    assert counts == [0, 0, 0, 0]
+    assert MonitorState.objects.get().last_checked_at is None
+    assert mail.outbox == []
+
+
+def test_a_spoilt_monitor_has_previews_too() -> None:
+    make_monitor()
+    Monitor.objects.update(expected_statuses=["Nonsense"])
+    called = call("preview_alert", monitor="daily report", kind="not-judged")
+    assert called.code == 0
+    assert "cannot be read" in called.out
+
+
+@pytest.mark.parametrize(
+    ("expected", "mismatch", "resolved"),
+    [
+        (["Completed"], "Stopped", "Completed"),
+        (["Stopped"], "Invalidated", "Stopped"),
+        (["Running", "Completed"], "Stopped", "Running"),
+        (list(RunStatus.values), "Stopped", "Pending"),
+    ],
+)
+def test_a_sample_shows_a_status_that_fits_its_kind(expected: list[str], mismatch: str, resolved: str) -> None:
+    of = make_expectation(expected_statuses=tuple(map(RunStatus, expected)), lookback_hours=0.1)
+    failed = sample_facts(AlertKind.STATUS_MISMATCH, NOW, of)
+    assert failed.current_status == mismatch
+    assert failed.started_at
+    assert failed.started_at > ago(hours=0.1)
+    assert sample_facts(AlertKind.RESOLVED, NOW, of).current_status == resolved
+
+
+def test_without_a_context_a_sample_names_none() -> None:
+    assert sample_facts(AlertKind.NOT_JUDGED, NOW, make_expectation()).context_type == ""
+    of = make_expectation(context_model="a.models.B", context_type="c")
+    facts = sample_facts(AlertKind.NOT_JUDGED, NOW, of)
+    assert (facts.context_type, "'a.models.B'" in facts.reason) == ("c", True)

@@ -1,50 +1,92 @@
-import json
-import sys
 from collections import Counter
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
-from monitoring.alerting.mail import written_hours, written_time
+from monitoring.alerting.mail import written_hours
 from monitoring.alerting.outbox import Dispatched, dispatch
-from monitoring.management.plugin import CouldNotTell, NobodyToTell, NotAsExpected, PluginCommand, columns
-from monitoring.models import database_now
-from monitoring.tick import Judged, Round, check_config, judge_config
-from monitoring.values.expectation import Expectation, parse_json
-from monitoring.values.outcome import RunFacts, Verdict
+from monitoring.checking.health import problems
+from monitoring.checking.lookup import all_monitors, enabled_monitors, monitors_named
+from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.management.plugin import (
+    CouldNotTell,
+    NobodyToTell,
+    NotAsExpected,
+    PluginCommand,
+    add_monitor_option,
+    columns,
+    named,
+    read_config,
+    run_as_json,
+    written,
+)
+from monitoring.models import Monitor, database_now
+from monitoring.tick import Judged, Round, check_config, check_monitors, judge_config, judge_monitors
+from monitoring.values.outcome import Verdict
 from monitoring.values.text import one_line
 
 
 class Command(PluginCommand):
     help = (
-        "Checks now whether tasks ran as expected, and tells people by mail when they did not. "
+        "Checks now whether tasks ran as expected, and tells people by mail when they did not: all enabled monitors, "
+        "or those that are named, or a configuration. Their schedules stay as they are. "
         "Ends with 0 (all as expected), 2 (at least one is not) or 3 (could not tell)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--config", required=True, metavar="FILE", help="the JSON configuration to check; - reads standard input"
+        what = parser.add_mutually_exclusive_group()
+        add_monitor_option(what, "this monitor, or all monitors of the task of that name, disabled ones too")
+        what.add_argument(
+            "--config", metavar="FILE", help="the tasks of this JSON configuration; - reads standard input"
+        )
+        what.add_argument(
+            "--self", action="store_true", dest="itself", help="whether the monitor itself works; it checks no task"
         )
         parser.add_argument("--dry-run", action="store_true", help="write and send nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, **options: Any) -> None:
-        expectations = _read(options["config"])
+        _refuse_several(options)
         now = database_now()
-        if options["dry_run"]:
-            found, mails = judge_config(expectations, now), Dispatched((), ())
+        if options["itself"]:
+            self._check_itself(now, options["format"])
+        elif options["config"]:
+            expectations = read_config(options["config"], "--config")
+            found = judge_config(expectations, now) if options["dry_run"] else check_config(expectations, now)
+            self._report(found, [], now, **options)
         else:
-            found, mails = check_config(expectations, now), dispatch(now)
+            monitors = _monitors(named(options))
+            found = judge_monitors(monitors, now) if options["dry_run"] else check_monitors(monitors, now)
+            self._report(found, standings(monitors, now), now, **options)
+
+    def _report(self, found: Round, standing: list[Standing], now: datetime, **options: Any) -> None:
+        mails = Dispatched((), ()) if options["dry_run"] else dispatch(now)
         if options["format"] == "json":
-            self.stdout.write(json.dumps(_as_json(found, mails), indent=2, ensure_ascii=False))
+            self.print_json(_as_json(found, mails))
         else:
             self._print(found, mails, options["dry_run"])
+            self._print_notes(standing, now)
         if found.nobody_to_tell:
             raise NobodyToTell(found.nobody_to_tell)
         if found.failing:
             raise NotAsExpected(_count(found))
+
+    def _check_itself(self, now: datetime, format: str) -> None:
+        found = problems(now)
+        if format == "json":
+            problem = [{"code": each.code, "text": each.text, "monitors": list(each.names)} for each in found]
+            self.print_json({"schema": 1, "as_expected": not found, "problems": problem})
+        elif not found:
+            self.stdout.write(self.style.SUCCESS("MONITORING OK - it ticks, no monitor is overdue, no mail is stuck"))
+        else:
+            counted = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+            self.stdout.write(self.style.ERROR(f"MONITORING CRITICAL - {counted}"))
+            self.stdout.write("")
+            for each in found:
+                self.stdout.write(str(each))
+        if found:
+            raise NotAsExpected("; ".join(map(str, found)))
 
     def _print(self, found: Round, mails: Dispatched, dry_run: bool) -> None:
         style = self.style.ERROR if found.failing else self.style.SUCCESS
@@ -65,14 +107,41 @@ class Command(PluginCommand):
             said = f"Not sent to {message.address}, {next_try}: {message.subject} ({message.error})"
             self.stdout.write(self.style.WARNING(said))
 
+    def _print_notes(self, standing: list[Standing], now: datetime) -> None:
+        notes = [note for each in standing if (note := _note(each, now))]
+        if notes:
+            self.stdout.write("")
+        for note in notes:
+            self.stdout.write(note)
 
-def _read(path: str) -> tuple[Expectation, ...]:
-    if path == "-":
-        return parse_json(sys.stdin.buffer.read())
-    try:
-        return parse_json(Path(path).read_bytes())
-    except OSError as error:
-        raise CouldNotTell(f"{path}: {error.strerror}; --config takes a JSON file, or - for standard input") from None
+
+def _refuse_several(options: dict[str, Any]) -> None:
+    """As the parser does, also through `call_command`."""
+    if sum(map(bool, (options["monitor"], options["config"], options["itself"]))) > 1:
+        raise CouldNotTell("--monitor, --config and --self exclude each other")
+
+
+def _monitors(names: list[str]) -> list[Monitor]:
+    if names:
+        return monitors_named(names)
+    if enabled := enabled_monitors():
+        return enabled
+    if disabled := len(all_monitors()):
+        raise CouldNotTell(f"No monitor is enabled ({disabled} disabled); enable some, or name one with --monitor")
+    raise CouldNotTell(
+        "There are no monitors; add one in the admin, import some with "
+        "`manage.py import_monitors FILE --schedule '35 8 * * *'`, or check a configuration with --config FILE"
+    )
+
+
+def _note(standing: Standing, now: datetime) -> str:
+    name, until = one_line(standing.monitor.name), standing.state.snoozed_until
+    notes = []
+    if standing.stands is Stands.DISABLED:
+        notes.append("is disabled: it is checked only by hand")
+    if until and until > now:
+        notes.append(f"is snoozed until {written(until)}: nobody is told before that it fails")
+    return f"{name} {' and '.join(notes)}" if notes else ""
 
 
 def _count(found: Round) -> str:
@@ -81,7 +150,7 @@ def _count(found: Round) -> str:
 
 
 def _row(judged: Judged) -> tuple[str, ...]:
-    outcome, said = judged.outcome, judged.announcement
+    outcome = judged.outcome
     expectation, run = outcome.check.expectation, outcome.run
     return (
         one_line(judged.name),
@@ -89,9 +158,16 @@ def _row(judged: Judged) -> tuple[str, ...]:
         run.status if run else "-",
         ", ".join(expectation.expected_statuses),
         f"{written_hours(expectation.lookback_hours)} h",
-        written_time(run.started_at, timezone.get_default_timezone()) if run and run.started_at else "-",
-        (", ".join(said.recipients) or "nobody") if said else "-",
+        written(run.started_at if run else None),
+        _told(judged),
     )
+
+
+def _told(judged: Judged) -> str:
+    """Whom it tells or, of a failing monitor, why it tells nobody."""
+    if said := judged.announcement:
+        return ", ".join(said.recipients) or "nobody"
+    return f"- ({judged.decision.value})" if judged.decision and not judged.outcome.is_as_expected else "-"
 
 
 def _as_json(found: Round, mails: Dispatched) -> dict[str, Any]:
@@ -120,14 +196,8 @@ def _check_as_json(judged: Judged) -> dict[str, Any]:
         "context_model": expectation.context_model,
         "context_type": expectation.context_type,
         "checked_at": outcome.check.at.isoformat(),
-        "run": run and _run_as_json(run),
-        "waiting_run": outcome.waiting and _run_as_json(outcome.waiting),
+        "run": run_as_json(run),
+        "waiting_run": run_as_json(outcome.waiting),
         "tells": list(said.recipients) if said else [],
-    }
-
-
-def _run_as_json(run: RunFacts) -> dict[str, Any]:
-    times = {"submitted_at": run.submitted_at, "started_at": run.started_at, "finished_at": run.finished_at}
-    return {"task_id": run.task_id, "status": run.status} | {
-        name: time and time.isoformat() for name, time in times.items()
+        "decision": judged.decision.value if judged.decision else None,
     }

@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ from django.core.management.base import CommandParser
 from django.core.validators import validate_email
 
 from monitoring.alerting.mail import Mail, message_to, render, render_digest
-from monitoring.alerting.samples import sample_facts
+from monitoring.alerting.samples import facts_to_preview, sample_facts
+from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand
-from monitoring.models import database_now
-from monitoring.values.facts import AlertKind
+from monitoring.models import Monitor, database_now
+from monitoring.tick import judge_monitors
+from monitoring.values.facts import AlertKind, Facts, facts_of
+from monitoring.values.text import one_line
 
 DIGEST = "digest"
 KINDS = [*AlertKind.values, DIGEST]
@@ -20,19 +24,26 @@ NOBODY = "nobody@example.com"  # to whom a preview is addressed that goes nowher
 
 class Command(PluginCommand):
     help = (
-        "Renders alert mails of sample data, as the templates of this project make them, to the terminal, into files "
-        "or to one address. Stores and owes nothing."
+        "Renders the alert mails of a monitor, or of sample data, as the templates of this project make them, to the "
+        "terminal, into files or to one address. Stores and owes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--monitor",
+            metavar="NAME",
+            help="with the settings of this monitor and, if it fails now, what would be found",
+        )
         parser.add_argument("--kind", choices=KINDS, help="which mail; default: each kind")
         parser.add_argument("--format", choices=["text", "html", "eml", "json"], default="text")
         parser.add_argument("--out", metavar="DIR", type=Path, help="write one file a mail into this folder")
         parser.add_argument("--to", metavar="ADDRESS", help="send the mails to this address")
 
     def handle(self, **options: Any) -> None:
+        now = database_now()
         kinds = [options["kind"]] if options["kind"] else KINDS
-        mails = {kind: self._render(kind) for kind in kinds}
+        facts = self._facts_of(options["monitor"], now) if options["monitor"] else _samples(now)
+        mails = {kind: _render(kind, facts) for kind in kinds}
         if options["to"]:
             self._send(mails, options["to"])
         elif options["out"]:
@@ -40,11 +51,14 @@ class Command(PluginCommand):
         else:
             self.stdout.write("\n\n".join(_formatted(mail, options["format"]) for mail in mails.values()))
 
-    def _render(self, kind: str) -> Mail:
-        now = database_now()
-        if kind == DIGEST:
-            return render_digest([sample_facts(each, now) for each in AlertKind])
-        return render(sample_facts(AlertKind(kind), now))
+    def _facts_of(self, name: str, now: datetime) -> dict[AlertKind, Facts]:
+        monitor = _the_monitor(name)
+        (judged,) = judge_monitors([monitor], now).judged
+        outcome = judged.outcome
+        kind = facts_of(outcome).kind.value
+        real = "" if outcome.is_as_expected else f" but for {kind!r}, which is as it would be sent"
+        self.stderr.write(f"{one_line(monitor.name)}, checked now: {outcome.verdict}; its mails are samples{real}", str)
+        return {kind: facts_to_preview(outcome, monitor.time_zone, kind) for kind in AlertKind}
 
     def _send(self, mails: dict[str, Mail], address: str) -> None:
         try:
@@ -68,6 +82,22 @@ class Command(PluginCommand):
                 self.stdout.write(str(path))
         except OSError as error:
             raise CouldNotTell(f"--out {folder}: {error.strerror}") from None
+
+
+def _samples(now: datetime) -> dict[AlertKind, Facts]:
+    return {kind: sample_facts(kind, now) for kind in AlertKind}
+
+
+def _the_monitor(name: str) -> Monitor:
+    found = monitors_named([name])
+    if len(found) > 1:
+        names = ", ".join(repr(monitor.name) for monitor in found)
+        raise CouldNotTell(f"Several monitors are of the task {name!r}; name one: {names}")
+    return found[0]
+
+
+def _render(kind: str, facts: dict[AlertKind, Facts]) -> Mail:
+    return render_digest(list(facts.values())) if kind == DIGEST else render(facts[AlertKind(kind)])
 
 
 def _formatted(mail: Mail, format: str) -> str:

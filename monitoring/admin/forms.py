@@ -1,0 +1,211 @@
+"""Forms of the admin. What is right and wrong, Monitor.clean says; here is only how it is typed."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+
+from monitoring.models import DependentTask, Monitor
+from monitoring.models.monitor import default_time_zone
+from monitoring.values.expectation import ConfigError, Expectation, parse_json
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
+
+# The ids of the lists of suggestions, which the page holds once; see datalists.html.
+TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
+    "mon-task-names",
+    "mon-context-models",
+    "mon-context-types",
+    "mon-zones",
+)
+
+STATUSES = {
+    RunStatus.COMPLETED: "task finished successfully",
+    RunStatus.RUNNING: "task currently executing",
+    RunStatus.QUEUED: "task queued for execution",
+    RunStatus.PENDING: "task submitted but not queued",
+    RunStatus.STOPPED: "task stopped with error",
+    RunStatus.CANCELLED: "task was cancelled",
+    RunStatus.INVALIDATED: "task was invalidated for retry",
+}
+EXPLAINED_STATUSES = [
+    (status.value, format_html("<strong>{}</strong> – {}", status.value, meaning))
+    for status, meaning in STATUSES.items()
+]
+
+SCHEDULE_HELP = format_html(
+    "Five crontab fields (<code>35 8 * * *</code>), a word (<code>@hourly</code>, <code>@daily</code>, …) or "
+    "an interval (<code>every 30 minutes</code>). {}",
+    "Check 5–10 minutes after the task should be done; more often than it runs is a waste.",
+)
+ZONE_HELP = "The clock that the schedule means, and the times in its mails."
+LOOKBACK_HELP = format_html(
+    "How far back a check looks for the task's newest run; slightly longer than the task's interval. 1.5 is 90 "
+    "minutes. Every hour: {}, every 2 hours: {}, daily: {}, weekly: {}.",
+    "1–2",
+    "2–3",
+    "24–25",
+    "168–170",
+)
+
+_ADDRESS = re.compile(r'(?:"[^"\n]*"|[^,;\n])+')
+_INDEX = re.compile(r"^\[\d+\]: ")
+
+
+class Judged:
+    """A field that Monitor.clean judges, in the words of the configuration: it refuses nothing itself."""
+
+    def validate(self, value: Any) -> None:
+        pass
+
+
+class TextField(Judged, forms.CharField):
+    """Blanks at the ends stay: names are matched exactly."""
+
+    def __init__(self, *, suggestions: str = "", **kwargs: Any):
+        attrs = {"class": "vTextField"} | ({"list": suggestions} if suggestions else {})
+        super().__init__(widget=forms.TextInput(attrs), strip=False, **kwargs)
+
+
+class StatusesField(Judged, forms.MultipleChoiceField):
+    widget = forms.CheckboxSelectMultiple
+
+
+class AddressesField(Judged, forms.Field):
+    """A list of addresses, written one a line or with commas between them."""
+
+    widget = forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: str | None) -> list[str]:
+        return [address.strip() for address in _ADDRESS.findall(value or "") if address.strip()]
+
+
+class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes none
+    task_name = TextField(
+        label="Task",
+        suggestions=TASK_NAMES,
+        help_text="The name under which its runs are recorded, exactly. Any name may be written.",
+    )
+    expected_statuses = StatusesField(
+        label="Expected statuses",
+        choices=EXPLAINED_STATUSES,
+        help_text="The newest run must have one of these. Completed alone is the usual choice; add Running for a task "
+        "that may still be at work when it is checked.",
+    )
+    lookback_hours = forms.FloatField(
+        label="Lookback hours", initial=1, widget=forms.NumberInput(attrs={"step": "any"}), help_text=LOOKBACK_HELP
+    )
+    schedule = TextField(label="Schedule", help_text=SCHEDULE_HELP)
+    time_zone = TextField(label="Time zone", suggestions=ZONES, initial=default_time_zone, help_text=ZONE_HELP)
+    notify_to = AddressesField(
+        label="Notify to",
+        required=False,
+        help_text="One address a line, or commas between them. For critical tasks name people here.",
+    )
+    context_model = TextField(
+        label="Context model",
+        required=False,
+        suggestions=CONTEXT_MODELS,
+        help_text="Only runs count whose context id names an instance of this model, such as "
+        "gap.models.IngestorSession.",
+    )
+    context_type = TextField(
+        label="Context type",
+        required=False,
+        suggestions=CONTEXT_TYPES,
+        help_text="And only those whose instance is of this type.",
+    )
+
+    class Meta:
+        model = Monitor
+        fields = [
+            "name",
+            "enabled",
+            "task_name",
+            "expected_statuses",
+            "lookback_hours",
+            "schedule",
+            "time_zone",
+            "notify_to",
+            "alert_after",
+            "repeat",
+            "repeat_hours",
+            "tell_recovery",
+            "context_model",
+            "context_type",
+        ]
+        help_texts = {
+            "name": "Say what it watches: “Hourly data collection”, not “Task monitor 1”.",
+            "alert_after": "Failing checks in a row before the first mail; 1: at once.",
+            "repeat_hours": "Needed for “every so many hours” only.",
+        }
+        labels = {"alert_after": "Tell after", "repeat": "Tell", "repeat_hours": "Hours between mails"}
+
+    def clean_expected_statuses(self) -> list[str]:
+        """In the order they had: mails name them so."""
+        chosen: list[str] = self.cleaned_data["expected_statuses"]
+        before: list[str] = self.initial.get("expected_statuses") or []
+        return [*(status for status in before if status in chosen), *(each for each in chosen if each not in before)]
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """A place in a list says nothing beside a form's field; the problem names what is there."""
+        if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
+            for problem in error.error_dict.get("notify_to", []) + error.error_dict.get("expected_statuses", []):
+                problem.message = _INDEX.sub("", str(problem.message))
+        super().add_error(field, error)
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Of these Monitor.clean says all that is to be said; the model's fields would say it again, in other words.
+        judged = {name for name, field in self.fields.items() if isinstance(field, Judged)}
+        return {*super()._get_validation_exclusions(), *judged}  # type: ignore[misc] # Django's own, not in the stubs
+
+
+class DependentTaskForm(forms.ModelForm):  # type: ignore[type-arg]
+    task_name = forms.CharField(
+        strip=False, max_length=255, widget=forms.TextInput({"class": "vTextField", "list": TASK_NAMES})
+    )
+
+    class Meta:
+        model = DependentTask
+        fields = ["task_name", "position"]
+        help_texts = {"position": "The lowest comes first; of equal ones the one that was added first."}
+
+
+class ImportForm(forms.Form):
+    """A configuration and the schedule that its monitors get; valid, it has `expectations` and `parsed_schedule`."""
+
+    config = forms.CharField(
+        label="JSON",
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 16, "class": "vLargeTextField mon-code", "spellcheck": "false"}),
+        help_text="A dictionary from task name to settings, or a list that holds that one dictionary.",
+    )
+    schedule = forms.CharField(widget=forms.TextInput({"class": "vTextField"}), help_text=SCHEDULE_HELP)
+    time_zone = forms.CharField(
+        initial=default_time_zone, widget=forms.TextInput({"class": "vTextField", "list": ZONES}), help_text=ZONE_HELP
+    )
+
+    expectations: tuple[Expectation, ...] = ()
+    parsed_schedule: Schedule
+
+    def clean_config(self) -> str:
+        text: str = self.cleaned_data["config"]
+        try:
+            self.expectations = parse_json(text)
+        except ConfigError as error:
+            raise ValidationError([str(problem) for problem in error.problems]) from None
+        return text
+
+    def clean(self) -> None:
+        super().clean()
+        if not {"schedule", "time_zone"} <= self.cleaned_data.keys():
+            return
+        try:
+            self.parsed_schedule = parse_schedule(self.cleaned_data["schedule"], self.cleaned_data["time_zone"])
+        except InvalidSchedule as error:
+            self.add_error("time_zone" if "time zone" in str(error) else "schedule", str(error))

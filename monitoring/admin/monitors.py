@@ -1,0 +1,374 @@
+"""Monitors in the admin: their list with where each stands, their form, and the import of a configuration."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, cast
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from monitoring.admin.actions import ACTIONS
+from monitoring.admin.display import badge, run_badge, when
+from monitoring.admin.forms import (
+    CONTEXT_MODELS,
+    CONTEXT_TYPES,
+    TASK_NAMES,
+    ZONES,
+    DependentTaskForm,
+    ImportForm,
+    MonitorForm,
+)
+from monitoring.admin.overview import mail_preview, overview, stands_badge
+from monitoring.admin.parts import overview_link, table, zone_of
+from monitoring.alerting.mail import written_hours
+from monitoring.alerting.recipients import superuser_addresses
+from monitoring.checking.advice import advice
+from monitoring.checking.due import plan_new
+from monitoring.checking.history import context_models, context_types, seen_names
+from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
+from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
+from monitoring.recording.huey import registered_names
+from monitoring.values.expectation import ConfigError
+from monitoring.values.schedule import InvalidSchedule
+
+ADDRESSES_SHOWN = 2
+TIMES_SHOWN = 5
+VERB_TONES = {Verb.NEW: "good", Verb.CHANGED: "busy", Verb.SAME: "idle"}
+
+
+class MonitorChangeList(ChangeList):
+    """The list's page, with where its monitors stand: asked once for all of them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.now = database_now()
+        monitors: list[Any] = list(self.result_list)
+        superusers = superuser_addresses()
+        for monitor, standing in zip(monitors, standings(monitors, self.now), strict=True):
+            monitor.standing, monitor.asked_at, monitor.superusers = standing, self.now, superusers
+        self.result_list = cast("QuerySet[Model]", monitors)
+
+
+class StandsFilter(admin.SimpleListFilter):
+    title, parameter_name = "where it stands", "stands"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(stands.name.lower(), stands.value.capitalize()) for stands in Stands]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "failing":
+                return queryset.filter(is_failing=True)
+            case "fine":
+                return queryset.filter(enabled=True, is_failing=False, state__last_checked_at__isnull=False)
+            case "not_checked":
+                return queryset.filter(enabled=True, is_failing=False, state__last_checked_at=None)
+            case "disabled":
+                return queryset.filter(enabled=False)
+        return queryset
+
+
+class SnoozedFilter(admin.SimpleListFilter):
+    title, parameter_name = "snoozed", "snoozed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        snoozed = Q(state__snoozed_until__gt=database_now())
+        match self.value():
+            case "yes":
+                return queryset.filter(snoozed)
+            case "no":
+                return queryset.exclude(snoozed)
+        return queryset
+
+
+class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Django 5.2 takes none
+    """Rows to fill in stand there without JavaScript; the position orders them."""
+
+    model = DependentTask
+    form = DependentTaskForm
+    extra = 3
+    verbose_name_plural = "Dependent tasks: the mails list what may be delayed or fail with it"
+
+
+@admin.register(Monitor)
+class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = MonitorForm
+    inlines = [DependentTaskInline]
+    save_as = True
+    list_display = ["name", "stands", "last_run", "next_check", "tells", "is_enabled"]
+    list_filter = [StandsFilter, "enabled", SnoozedFilter]
+    search_fields = ["name", "task_name"]
+    actions = ACTIONS
+    readonly_fields = ["comes"]
+    fieldsets = [
+        (None, {"fields": ["name", "enabled"]}),
+        ("What is expected", {"fields": ["task_name", "expected_statuses", "lookback_hours"]}),
+        ("When it is checked", {"fields": ["schedule", "time_zone", "comes"]}),
+        (
+            "Who is told, and how often",
+            {"fields": ["notify_to", "alert_after", "repeat", "repeat_hours", "tell_recovery"]},
+        ),
+        (
+            "Only the runs of one business context",
+            {"fields": ["context_model", "context_type"], "classes": ["collapse"]},
+        ),
+    ]
+
+    class Media:
+        css = {"all": ["monitoring/admin.css"]}
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Monitor]:
+        incidents = Incident.objects.filter(monitor=OuterRef("pk"), closed_at=None)
+        monitors = Monitor._default_manager.annotate(is_failing=Exists(incidents.filter(monitor__enabled=True)))
+        return monitors.order_by(*self.get_ordering(request))
+
+    def get_ordering(self, request: HttpRequest) -> list[str | Combinable]:
+        return ["-is_failing", "name"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return MonitorChangeList
+
+    # An action's check opens a transaction of its own, which cannot stand inside another.
+    @transaction.non_atomic_requests
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description="Where it stands", ordering="is_failing")
+    def stands(self, monitor: Any) -> SafeString:
+        standing: Standing = monitor.standing
+        return format_html(
+            "{}{}",
+            overview_link(monitor, stands_badge(standing), self.admin_site.name),
+            format_html_join("", '<br><span class="mon-quiet">{}{}</span>', _about(standing, monitor.asked_at)),
+        )
+
+    @admin.display(description="Last run")
+    def last_run(self, monitor: Any) -> SafeString | str:
+        run = monitor.standing.last_run
+        if run is None:
+            return "never"
+        return format_html(
+            '{}<br><span class="mon-quiet">{}</span>', run_badge(run.status), when(run.started_at or run.submitted_at)
+        )
+
+    @admin.display(description="Next check", ordering="state__next_check_at")
+    def next_check(self, monitor: Any) -> SafeString | str:
+        return when(monitor.standing.next_check_at, zone_of(monitor))
+
+    @admin.display(description="Tells")
+    def tells(self, monitor: Any) -> SafeString | str:
+        if monitor.notify_to:
+            return _addresses(list(map(str, monitor.notify_to)))
+        if monitor.superusers:
+            return format_html("superusers: {}", _addresses(monitor.superusers))
+        return badge("nobody!", "bad")
+
+    @admin.display(description="Enabled", boolean=True, ordering="enabled")
+    def is_enabled(self, monitor: Monitor) -> bool:
+        return monitor.enabled
+
+    # The form
+
+    @admin.display(description="Comes next")
+    def comes(self, monitor: Monitor) -> SafeString | str:
+        if not monitor.schedule:
+            return "Once the schedule is written and saved, its next five times stand here."
+        try:
+            schedule = monitor.parsed_schedule()
+        except InvalidSchedule:
+            return "–"
+        zone = ZoneInfo(schedule.zone)
+        rows = (
+            (f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M %Z}", f"{moment:%a %Y-%m-%d %H:%M}")
+            for moment in islice(schedule.upcoming(database_now()), TIMES_SHOWN)
+        )
+        return format_html(
+            '<p>{}</p><table class="mon-times"><thead><tr><th scope="col">{}</th><th scope="col">UTC</th></tr></thead>'
+            "<tbody>{}</tbody></table>",
+            schedule.words,
+            schedule.zone,
+            format_html_join("", "<tr><td>{}</td><td>{}</td></tr>", rows),
+        )
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are
+        form = context["adminform"].form
+        registered = registered_names()
+        context["datalists"] = {
+            TASK_NAMES: sorted({*registered, *seen_names()}),
+            CONTEXT_MODELS: context_models(),
+            CONTEXT_TYPES: context_types(),
+            ZONES: _zones(),
+        }
+        superusers = superuser_addresses()
+        if "notify_to" in form.fields:
+            form.fields["notify_to"].help_text = f"{form.fields['notify_to'].help_text} {_fallback(superusers)}"
+        monitor = kwargs.get("obj")
+        if monitor and not form.errors:
+            context["advice"] = advice(monitor, database_now(), registered, superusers)
+        return super().render_change_form(request, context, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Plans it at once, so that the list says when it is checked next."""
+        super().save_related(request, form, formsets, change)
+        plan_new(database_alias())
+
+    def response_add(self, request: HttpRequest, obj: Monitor, post_url_continue: str | None = None) -> HttpResponse:
+        self._advise(request, obj)
+        return super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Monitor) -> HttpResponse:
+        self._advise(request, obj)
+        return super().response_change(request, obj)
+
+    def _advise(self, request: HttpRequest, monitor: Monitor) -> None:
+        if "_continue" in request.POST or "_saveasnew" in request.POST:
+            return  # the form, which is shown next, says it itself
+        for sentence in advice(monitor, database_now(), registered_names(), superuser_addresses()):
+            self.message_user(request, f"{monitor}: {sentence}", messages.WARNING)
+
+    # Rights of their own
+
+    def has_check_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("monitoring.check_monitor")
+
+    def has_snooze_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("monitoring.snooze_monitor")
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("monitoring.send_alert")
+
+    # Pages
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("import/", wrap(self.import_view), name="monitoring_monitor_import"),
+            path("<path:object_id>/overview/", wrap(self.overview_view), name="monitoring_monitor_overview"),
+            path("<path:object_id>/mail/", wrap(self.mail_view), name="monitoring_monitor_mail"),
+            *super().get_urls(),
+        ]
+
+    def overview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return overview(self, request, object_id)
+
+    def mail_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return mail_preview(self, request, object_id)
+
+    def import_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Shows what pasted JSON would do; confirmed, all of it is done or nothing."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = ImportForm(request.POST or None)
+        changes = _planned(form) if form.is_valid() else []
+        refusal = self._refusal(request, changes)
+        if changes and "_confirm" in request.POST and not refusal:
+            return self._imported(request, changes)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Import JSON",
+            "form": form,
+            "changes": changes,
+            "table": _table(changes),
+            "refusal": refusal,
+            "to_do": sum(change.verb is not Verb.SAME for change in changes),
+            "datalists": {ZONES: _zones()},
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/monitoring/monitor/import.html", context)
+
+    def _refusal(self, request: HttpRequest, changes: Sequence[Change]) -> str:
+        changed = any(change.verb is Verb.CHANGED for change in changes)
+        if changed and not self.has_change_permission(request):
+            return "Monitors that exist would be changed, which you may not: only what is new can be imported by you."
+        return ""
+
+    def _imported(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
+        with transaction.atomic(using=database_alias()):
+            apply_import(changes)
+            plan_new(database_alias())
+        counts = {verb: [change for change in changes if change.verb is verb] for verb in Verb}
+        for change in counts[Verb.NEW]:
+            self.log_addition(request, change.monitor, "Imported.")
+        for change in counts[Verb.CHANGED]:
+            self.log_change(request, change.monitor, "Changed by an import.")
+        said = ", ".join(f"{len(of_verb)} {verb.value}" for verb, of_verb in counts.items() if of_verb)
+        self.message_user(request, f"Imported: {said}.", messages.SUCCESS)
+        return redirect(f"{self.admin_site.name}:monitoring_monitor_changelist")
+
+
+def _planned(form: ImportForm) -> list[Change]:
+    try:
+        return plan_import(form.expectations, form.parsed_schedule)
+    except ConfigError as error:
+        for problem in error.problems:
+            form.add_error("config", str(problem))
+        return []
+
+
+def _table(changes: Sequence[Change]) -> SafeString:
+    return table(
+        ["Monitor", "Is", "Task", "Context", "Expected", "Looks back", "Tells", "Dependent tasks"],
+        [
+            [
+                change.name,
+                badge(change.verb.value, VERB_TONES[change.verb]),
+                change.monitor.task_name,
+                " ".join([change.monitor.context_model, change.monitor.context_type]).strip() or "–",
+                ", ".join(change.monitor.expected_statuses),
+                f"{written_hours(change.monitor.lookback_hours)} h",
+                ", ".join(change.monitor.notify_to) or "superusers",
+                ", ".join(change.dependent_tasks) or "–",
+            ]
+            for change in changes
+        ],
+    )
+
+
+def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | str]]:
+    """What stands under the word: since when, and why no mails come."""
+    zone = zone_of(standing.monitor)
+    lines: list[tuple[str, SafeString | str]] = []
+    if standing.since:
+        lines.append(("since ", when(standing.since, zone)))
+    if standing.incident and standing.incident.acknowledged_at:
+        lines.append(("acknowledged by ", standing.incident.acknowledged_by))
+    if standing.state.snoozed_until and standing.state.snoozed_until > now:
+        lines.append(("snoozed until ", f"{standing.state.snoozed_until.astimezone(zone):%a %H:%M}"))
+    return lines
+
+
+def _zones() -> list[str]:
+    return sorted(available_timezones())
+
+
+def _addresses(addresses: Sequence[str]) -> SafeString:
+    more = len(addresses) - ADDRESSES_SHOWN
+    # A narrow column breaks them at the @.
+    shown = format_html_join(", ", "{}{}<wbr>{}", (address.partition("@") for address in addresses[:ADDRESSES_SHOWN]))
+    rest = f" and {more} more" if more > 0 else ""
+    return format_html('<span title="{}">{}{}</span>', ", ".join(addresses), shown, rest)
+
+
+def _fallback(superusers: Sequence[str]) -> str:
+    if not superusers:
+        return "Empty: nobody, since no active superuser has an e-mail address."
+    return f"Empty: the superusers, now {', '.join(superusers)}."

@@ -1,0 +1,215 @@
+"""One monitor's page: where it stands, what a check would find now, what happened lately, and its mail."""
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from monitoring.admin.display import badge, link, run_badge
+from monitoring.admin.parts import (
+    exactly,
+    facts_found,
+    frame,
+    framed,
+    incident_badge,
+    lasted,
+    listed,
+    pairs,
+    table,
+    zone_of,
+)
+from monitoring.alerting.mail import Mail, render, summary_of, written_hours
+from monitoring.alerting.recipients import superuser_addresses
+from monitoring.alerting.samples import sample_facts
+from monitoring.checking.due import look_at
+from monitoring.checking.health import problems
+from monitoring.checking.runs import last_runs
+from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.models import BackgroundTask, Incident, Monitor, database_alias, database_now
+from monitoring.tick import judge
+from monitoring.values.facts import AlertKind, facts_of
+from monitoring.values.outcome import Outcome, RunFacts, Verdict
+from monitoring.values.schedule import InvalidSchedule
+
+RUNS = 20
+INCIDENTS = 10
+STANDS_TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: "idle", Stands.DISABLED: "idle"}
+
+
+def warn(request: HttpRequest) -> None:
+    """Says on a page what is wrong with the monitor itself, to those who may see monitors."""
+    # What is posted is answered by a redirect to a page that says it.
+    if request.method == "GET" and request.user.has_perm("monitoring.view_monitor"):
+        found = [str(problem) for problem in problems(database_now())]
+        if found:
+            messages.warning(request, format_html("The monitor itself needs attention: {}", listed(found)))
+
+
+def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Takes a constant number of statements, and changes nothing."""
+    monitor = _visible_monitor(model_admin, request, object_id)
+    now, site = database_now(), model_admin.admin_site.name
+    (standing,) = standings([monitor], now)
+    outcome = _judged(monitor, now)
+    warn(request)
+    request.current_app = site
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": monitor.name,
+        "subtitle": None,
+        "opts": Monitor._meta,
+        "original": monitor,
+        "monitor": monitor,
+        "can_change": model_admin.has_change_permission(request, monitor),
+        "standing": pairs(_standing(standing, site)),
+        "found": facts_found(standing.incident.facts) if standing.incident else "",
+        "if_checked_now": _finding(outcome, site),
+        "wants": pairs(_wants(monitor)),
+        "runs": _runs(monitor, now, site),
+        "incidents": _incidents(monitor, site),
+        "mail": _mail(outcome, monitor),
+        "mail_is_real": not outcome.is_as_expected,
+        "frame": frame(reverse(f"{site}:monitoring_monitor_mail", args=[monitor.pk]), "The mail as HTML"),
+    }
+    return TemplateResponse(request, "admin/monitoring/overview.html", context)
+
+
+def mail_preview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    """The HTML part of the mail that the overview shows, for its frame."""
+    monitor = _visible_monitor(model_admin, request, object_id)
+    return framed(_mail(_judged(monitor, database_now()), monitor).html)
+
+
+def _visible_monitor(model_admin: Any, request: HttpRequest, object_id: str) -> Monitor:
+    monitor = model_admin.get_object(request, object_id)
+    if not model_admin.has_view_permission(request, monitor):
+        raise PermissionDenied
+    if monitor is None:
+        raise Http404(f"There is no monitor {object_id}; it may have been deleted.")
+    return monitor
+
+
+def _judged(monitor: Monitor, now: datetime) -> Outcome:
+    (outcome,) = judge(look_at([monitor], now, database_alias()))
+    return outcome
+
+
+def _mail(outcome: Outcome, monitor: Monitor) -> Mail:
+    """What the outcome would tell or, if it is as expected, what a run that ended otherwise would."""
+    zone = monitor.time_zone
+    if outcome.is_as_expected:
+        return render(sample_facts(AlertKind.STATUS_MISMATCH, outcome.check.at, outcome.check.expectation, zone))
+    return render(facts_of(outcome, zone))
+
+
+def stands_badge(standing: Standing) -> SafeString:
+    return badge(standing.stands.value, STANDS_TONES[standing.stands])
+
+
+def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:
+    monitor, state, incident = standing.monitor, standing.state, standing.incident
+    zone = zone_of(monitor)
+    yield "Stands", stands_badge(standing)
+    if standing.since:
+        yield "Since", exactly(standing.since, zone)
+    if incident:
+        yield "Incident", link(incident, f"failing checks in a row: {incident.failing_checks}", site)
+        yield "Acknowledged", incident.acknowledged_by or "by nobody yet"
+    if state.snoozed_until:
+        yield "Snoozed until", exactly(state.snoozed_until, zone)
+    yield "Last check", exactly(state.last_checked_at, zone)
+    if monitor.enabled:
+        yield "Next check", exactly(standing.next_check_at, zone)
+
+
+def _wants(monitor: Monitor) -> Iterator[tuple[str, Any]]:
+    yield "Task", monitor.task_name
+    yield "Expected", ", ".join(map(str, monitor.expected_statuses))
+    yield "Looks back", f"{written_hours(monitor.lookback_hours)} h"
+    if monitor.context_model:
+        yield "Context", " ".join(filter(None, [monitor.context_model, monitor.context_type]))
+    yield "Schedule", _schedule_in_words(monitor)
+    yield "Tells", _recipients(monitor)
+    yield "How often", monitor.get_repeat_display()
+
+
+def _schedule_in_words(monitor: Monitor) -> SafeString:
+    try:
+        words = monitor.parsed_schedule().words
+    except InvalidSchedule as error:
+        words = str(error)
+    written = "" if words.lower() == monitor.schedule.lower() else f"{monitor.schedule}, "
+    return format_html('{} <span class="mon-quiet">({}{})</span>', words, written, monitor.time_zone)
+
+
+def _recipients(monitor: Monitor) -> str:
+    if monitor.notify_to:
+        return ", ".join(map(str, monitor.notify_to))
+    superusers = ", ".join(superuser_addresses())
+    return f"the superusers {superusers}" if superusers else "nobody: no addresses here, and no superuser has one"
+
+
+def _finding(outcome: Outcome, site: str) -> SafeString:
+    facts = facts_of(outcome)
+    tone = "good" if outcome.verdict is Verdict.AS_EXPECTED else "bad"
+    run = outcome.run
+    shown_run = link(BackgroundTask(pk=run.id), run.task_id, site) if run else "no run in the window"
+    rows: list[tuple[str, Any]] = [("Finding", badge(outcome.verdict.value, tone)), ("Run", shown_run)]
+    if run:
+        rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at))]
+    if not outcome.is_as_expected:
+        rows.append(("In words", outcome.reason or summary_of(facts)))
+    return pairs(rows)
+
+
+def _runs(monitor: Monitor, now: datetime, site: str) -> SafeString:
+    last, zone = last_runs(monitor, now, RUNS), zone_of(monitor)
+    return table(
+        ["Started", "Status", "Took", "Task id"],
+        [
+            [
+                link(BackgroundTask(pk=run.id), _started(run, zone), site),
+                run_badge(run.status),
+                lasted(run.started_at, run.finished_at),
+                run.task_id,
+            ]
+            for run in last.runs
+        ],
+        empty=last.problem or f"No run by the name {monitor.task_name!r} was ever recorded.",
+    )
+
+
+def _started(run: RunFacts, zone: tzinfo) -> str:
+    if run.started_at:
+        return _short(run.started_at, zone)
+    return f"not yet; submitted {_short(run.submitted_at, zone)}" if run.submitted_at else "not yet"
+
+
+def _short(instant: datetime, zone: tzinfo) -> str:
+    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+
+
+def _incidents(monitor: Monitor, site: str) -> SafeString:
+    zone = zone_of(monitor)
+    newest = Incident.objects.filter(monitor=monitor).order_by("-opened_at", "-id")[:INCIDENTS]
+    return table(
+        ["Opened", "State", "Lasted", "Failing checks", "Acknowledged by"],
+        [
+            [
+                link(incident, _short(incident.opened_at, zone), site),
+                incident_badge(incident),
+                lasted(incident.opened_at, incident.closed_at),
+                incident.failing_checks,
+                incident.acknowledged_by or "–",
+            ]
+            for incident in newest
+        ],
+        empty="It never failed.",
+    )

@@ -1,0 +1,136 @@
+"""Parts that several pages are made of: exact times, spans, tables, facts, framed mails. All HTML here is escaped."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.http import HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from monitoring.admin.display import badge
+from monitoring.alerting.mail import template_context
+from monitoring.alerting.states import MessageState
+from monitoring.models import Incident, Monitor
+from monitoring.values.facts import AlertKind, Facts
+
+MESSAGE_TONES = {
+    MessageState.SENT: "good",
+    MessageState.GIVEN_UP: "bad",
+    MessageState.FAILED: "busy",
+    MessageState.PENDING: "idle",
+}
+# A mail may hold what a task or a project's template put into it: in its frame nothing runs and nothing is submitted.
+FRAME_HEADERS = {
+    "X-Frame-Options": "SAMEORIGIN",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; sandbox",
+}
+
+
+def message_badge(state: MessageState) -> SafeString:
+    return badge(state.value, MESSAGE_TONES[state])
+
+
+def kind_badge(kind: str) -> SafeString:
+    """Of an alert."""
+    label = AlertKind(kind).label if kind in AlertKind.values else kind
+    return badge(str(label), "good" if kind == AlertKind.RESOLVED else "bad")
+
+
+def incident_badge(incident: Incident) -> SafeString:
+    return badge("closed", "good") if incident.closed_at else badge("open", "bad")
+
+
+def exactly(instant: datetime | None, zone: tzinfo | None = None) -> SafeString | str:
+    """`2026-11-22 08:35:00 UTC, 3 minutes ago`: for a page, where `display.when` is for a list."""
+    if instant is None:
+        return "–"
+    exact = f"{timezone.localtime(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
+    return format_html(
+        '<time datetime="{}">{}</time><span class="mon-quiet">, {}</span>',
+        instant.isoformat(),
+        exact,
+        naturaltime(instant),
+    )
+
+
+def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:
+    """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`; a dash for what has not ended."""
+    if started_at is None or finished_at is None or finished_at < started_at:
+        return "–"
+    span = finished_at - started_at
+    if span < timedelta(seconds=10):
+        return f"{span.total_seconds():.1f} s"
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    counted = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next(place for place, (number, _) in enumerate(counted) if number)
+    return " ".join(f"{number} {unit}" for number, unit in counted[first : first + 2] if number)
+
+
+def zone_of(monitor: Monitor) -> tzinfo:
+    try:
+        return ZoneInfo(monitor.time_zone)
+    except (ValueError, ZoneInfoNotFoundError):  # the row was spoilt, or this host knows fewer zones
+        return timezone.get_default_timezone()
+
+
+def overview_link(monitor: Monitor | None, text: str, site: str) -> SafeString | str:
+    """To the page that says where a monitor stands; its name alone where it is gone, or that admin has no such page."""
+    if monitor is None:
+        return text
+    try:
+        url = reverse(f"{site}:monitoring_monitor_overview", args=[monitor.pk])
+    except NoReverseMatch:
+        return text
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "None.") -> SafeString:
+    cells = [format_html_join("", "<td>{}</td>", ((cell,) for cell in row)) for row in rows]
+    if not cells:
+        return format_html('<p class="mon-quiet">{}</p>', empty)
+    return format_html(
+        '<div class="mon-scroll"><table class="mon-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        format_html_join("", '<th scope="col">{}</th>', ((heading,) for heading in headings)),
+        format_html_join("", "<tr>{}</tr>", ((row,) for row in cells)),
+    )
+
+
+def listed(lines: Sequence[Any]) -> SafeString | str:
+    """One alone stands in its line, several under each other."""
+    if len(lines) == 1:
+        return format_html("{}", lines[0])
+    return format_html('<ul class="mon-list">{}</ul>', format_html_join("", "<li>{}</li>", ((line,) for line in lines)))
+
+
+def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
+    """Labels and their values, one under the other."""
+    return format_html('<dl class="mon-pairs">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", rows))
+
+
+def facts_found(stored: dict[str, Any]) -> SafeString | str:
+    """Stored facts as a mail says them; as they stand in the row where another version wrote what we cannot read."""
+    try:
+        return pairs(template_context(Facts.from_json(stored))["rows"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return pre(json.dumps(stored, indent=2))
+
+
+def pre(text: str) -> SafeString | str:
+    return format_html('<pre class="mon-pre" tabindex="0">{}</pre>', text) if text else "–"
+
+
+def frame(url: str, title: str) -> SafeString:
+    return format_html('<iframe class="mon-mail" sandbox src="{}" title="{}"></iframe>', url, title)
+
+
+def framed(html: str) -> HttpResponse:
+    """A mail's HTML part, for a frame on a page of this site."""
+    return HttpResponse(html, headers=FRAME_HEADERS)

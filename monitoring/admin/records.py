@@ -1,0 +1,505 @@
+"""What happened, to look at: runs, incidents, alerts and messages. Nothing here is added, changed or deleted."""
+
+import json
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Model, Prefetch, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from monitoring.admin.display import badge, link, run_badge, when
+from monitoring.admin.overview import warn
+from monitoring.admin.parts import (
+    exactly,
+    facts_found,
+    frame,
+    framed,
+    incident_badge,
+    kind_badge,
+    lasted,
+    message_badge,
+    overview_link,
+    pre,
+    table,
+)
+from monitoring.alerting.outbox import send_again
+from monitoring.alerting.states import IN_STATE, MessageState, state_of
+from monitoring.checking.incidents import acknowledge
+from monitoring.checking.runs import run_that_decided
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, database_alias, database_now
+from monitoring.values.text import head
+
+LISTED = 50  # rows of another record on a page
+ERROR_SHOWN = 60  # characters in a list
+
+# A list shows no text of a mail, a task's errors or parameters: these may be long.
+LIGHT_DELIVERIES = Prefetch(
+    "deliveries",
+    Delivery.objects.select_related("message").defer("message__text", "message__html").order_by("address"),
+)
+
+
+class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class takes no argument when it runs
+    """A list and pages to look at."""
+
+    list_per_page = 50
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    view_on_site = False
+    deferred: ClassVar[tuple[str, ...]] = ()
+
+    class Media:
+        css = {"all": ["monitoring/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer(*self.deferred)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
+            warn(request)
+        return response
+
+    def link(self, row: Model | None, text: str = "") -> SafeString | str:
+        return link(row, text, self.admin_site.name)
+
+
+@admin.register(BackgroundTask)
+class RunAdmin(Records):
+    list_display = ("task_name", "state", "started", "duration", "attempts", "context_id")
+    list_filter = ("status", "started_at")
+    search_fields = ("task_name", "task_id")
+    search_help_text = "The beginning of a task's name, or a whole task id."
+    fields = (
+        "task_name",
+        "state",
+        "task_id",
+        "context_id",
+        "submitted_exactly",
+        "started_exactly",
+        "finished_exactly",
+        "duration",
+        "attempts",
+        "watched_by",
+        "errors_as_written",
+        "parameters_as_written",
+    )
+    deferred = ("errors", "parameters")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A name may hold spaces, and no index knows parts of it."""
+        term = search_term.strip()
+        found = queryset.filter(Q(task_id=term) | Q(task_name__startswith=term)) if term else queryset
+        return found, False
+
+    @admin.display(description="status")
+    def state(self, run: BackgroundTask) -> SafeString:
+        return run_badge(run.status)
+
+    @admin.display(description="started")
+    def started(self, run: BackgroundTask) -> SafeString | str:
+        return when(run.started_at)
+
+    @admin.display(description="took")
+    def duration(self, run: BackgroundTask) -> str:
+        return lasted(run.started_at, run.finished_at)
+
+    @admin.display(description="submitted")
+    def submitted_exactly(self, run: BackgroundTask) -> SafeString | str:
+        return exactly(run.submitted_at)
+
+    @admin.display(description="started")
+    def started_exactly(self, run: BackgroundTask) -> SafeString | str:
+        return exactly(run.started_at)
+
+    @admin.display(description="finished")
+    def finished_exactly(self, run: BackgroundTask) -> SafeString | str:
+        return exactly(run.finished_at)
+
+    @admin.display(description="watched by")
+    def watched_by(self, run: BackgroundTask) -> SafeString | str:
+        monitors = Monitor.objects.filter(task_name=run.task_name)[:LISTED]
+        links = ((overview_link(monitor, monitor.name, self.admin_site.name),) for monitor in monitors)
+        return format_html_join(", ", "{}", links) or "no monitor"
+
+    @admin.display(description="errors")
+    def errors_as_written(self, run: BackgroundTask) -> SafeString | str:
+        return pre(run.errors)
+
+    @admin.display(description="parameters")
+    def parameters_as_written(self, run: BackgroundTask) -> SafeString | str:
+        """JSON laid out; as it is where it was cut."""
+        try:
+            return pre(json.dumps(json.loads(run.parameters), indent=2, ensure_ascii=False))
+        except ValueError:
+            return pre(run.parameters)
+
+
+class IncidentState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "Open"), ("closed", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value()
+        return queryset.filter(closed_at__isnull=wanted == "open") if wanted in ("open", "closed") else queryset
+
+
+class Acknowledged(admin.SimpleListFilter):
+    title = "acknowledged"
+    parameter_name = "acknowledged"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "Nobody's yet"), ("yes", "Acknowledged")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value()
+        return queryset.filter(acknowledged_at__isnull=wanted == "no") if wanted in ("no", "yes") else queryset
+
+
+@admin.register(Incident)
+class IncidentAdmin(Records):
+    list_display = (
+        "overview",
+        "state",
+        "opened",
+        "failing_checks",
+        "told",
+        "acknowledged_by_whom",
+    )
+    list_display_links = ("opened",)
+    list_filter = (IncidentState, Acknowledged)
+    list_select_related = ("monitor",)
+    search_fields = ("monitor_name", "task_name")
+    search_help_text = "A part of a monitor's or a task's name."
+    ordering = ("-opened_at", "-id")
+    actions = ("acknowledge",)
+    fields = (
+        "overview",
+        "state",
+        "opened_exactly",
+        "closed_exactly",
+        "failing_checks",
+        "last_failed_exactly",
+        "told_exactly",
+        "acknowledged_exactly",
+        "found",
+        "decided_by",
+        "alerts_owed",
+    )
+
+    @admin.action(description="Acknowledge selected incidents", permissions=["snooze"])
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        by, now = request.user.get_username(), database_now()
+        keys = list(queryset.values_list("pk", flat=True))
+        taken = acknowledge(keys, by, now, database_alias())
+        for incident in taken:
+            self.log_change(request, incident, "Acknowledged.")
+        if taken:
+            said = f"{_count(len(taken), 'incident')} acknowledged: no reminders; a recovery is still told."
+            self.message_user(request, said, messages.SUCCESS)
+        if left := len(keys) - len(taken):
+            said = f"{_count(left, 'incident')} left as before: closed, or acknowledged already."
+            self.message_user(request, said, messages.WARNING)
+
+    def has_snooze_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("monitoring.snooze_monitor")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may = {"may_acknowledge": self.has_snooze_permission(request)}
+        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
+
+    @admin.display(description="state")
+    def state(self, incident: Incident) -> SafeString:
+        if not incident.closed_at:
+            return incident_badge(incident)
+        return format_html("{} {}", incident_badge(incident), when(incident.closed_at))
+
+    @admin.display(description="opened")
+    def opened(self, incident: Incident) -> SafeString | str:
+        return when(incident.opened_at)
+
+    @admin.display(description="told")
+    def told(self, incident: Incident) -> SafeString | str:
+        return when(incident.told_at) if incident.told_at else "nobody yet"
+
+    @admin.display(description="acknowledged by")
+    def acknowledged_by_whom(self, incident: Incident) -> str:
+        return incident.acknowledged_by or "–"
+
+    @admin.display(description="monitor")
+    def overview(self, incident: Incident) -> SafeString | str:
+        gone = "" if incident.monitor_id else " (deleted)"
+        return overview_link(incident.monitor, f"{incident.monitor_name}{gone}", self.admin_site.name)
+
+    @admin.display(description="opened")
+    def opened_exactly(self, incident: Incident) -> SafeString | str:
+        return exactly(incident.opened_at)
+
+    @admin.display(description="closed")
+    def closed_exactly(self, incident: Incident) -> SafeString | str:
+        if not incident.closed_at:
+            return "still open"
+        return format_html("{}, after {}", exactly(incident.closed_at), lasted(incident.opened_at, incident.closed_at))
+
+    @admin.display(description="last failed")
+    def last_failed_exactly(self, incident: Incident) -> SafeString | str:
+        return exactly(incident.last_failed_at)
+
+    @admin.display(description="last told")
+    def told_exactly(self, incident: Incident) -> SafeString | str:
+        return exactly(incident.told_at) if incident.told_at else "nobody was told yet"
+
+    @admin.display(description="acknowledged")
+    def acknowledged_exactly(self, incident: Incident) -> SafeString | str:
+        if not incident.acknowledged_at:
+            return "by nobody yet"
+        return format_html("by {}, {}", incident.acknowledged_by, exactly(incident.acknowledged_at))
+
+    @admin.display(description="last found")
+    def found(self, incident: Incident) -> SafeString | str:
+        return facts_found(incident.facts)
+
+    @admin.display(description="decided by run")
+    def decided_by(self, incident: Incident) -> SafeString | str:
+        run = run_that_decided(incident)
+        return self.link(run, run.task_id) if run else "no run that started, or it has gone on since"
+
+    @admin.display(description="alerts")
+    def alerts_owed(self, incident: Incident) -> SafeString:
+        alerts = incident.alerts.prefetch_related(LIGHT_DELIVERIES).order_by("-id")[:LISTED]
+        return table(
+            ["Alert", "When", "Messages"],
+            [
+                [self.link(alert, alert.get_kind_display()), when(alert.created_at), self._messages(alert)]
+                for alert in alerts
+            ],
+            empty="None: nobody was to be told.",
+        )
+
+    def _messages(self, alert: Alert) -> SafeString:
+        return deliveries_of(alert, self.admin_site.name)
+
+
+def deliveries_of(alert: Alert, site: str) -> SafeString:
+    """Each address with its message and how far that has come."""
+    deliveries = list(alert.deliveries.all())
+    if not deliveries:
+        return badge("reached nobody", "bad")
+    rows = (
+        (
+            link(delivery.message, delivery.address, site) if delivery.message else delivery.address,
+            message_badge(state_of(delivery.message) if delivery.message else MessageState.PENDING),
+        )
+        for delivery in deliveries
+    )
+    return format_html('<ul class="mon-list">{}</ul>', format_html_join("", "<li>{} {}</li>", rows))
+
+
+class Reach(admin.SimpleListFilter):
+    title = "reach"
+    parameter_name = "reach"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("nobody", "Undeliverable: nobody to tell"), ("somebody", "Somebody")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value()
+        if wanted not in ("nobody", "somebody"):
+            return queryset
+        undeliverable = Q(deliveries=None)
+        return queryset.filter(undeliverable) if wanted == "nobody" else queryset.exclude(undeliverable)
+
+
+@admin.register(Alert)
+class AlertAdmin(Records):
+    list_display = ("task_name", "what", "created", "of_incident", "reaches")
+    list_filter = ("kind", Reach)
+    list_select_related = ("incident",)
+    search_fields = ("task_name",)
+    search_help_text = "A part of a task's name."
+    fields = ("task_name", "what", "created_exactly", "of_incident", "deliveries", "says")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related(LIGHT_DELIVERIES)
+
+    @admin.display(description="kind")
+    def what(self, alert: Alert) -> SafeString:
+        return kind_badge(alert.kind)
+
+    @admin.display(description="created")
+    def created(self, alert: Alert) -> SafeString | str:
+        return when(alert.created_at)
+
+    @admin.display(description="created")
+    def created_exactly(self, alert: Alert) -> SafeString | str:
+        return exactly(alert.created_at)
+
+    @admin.display(description="incident")
+    def of_incident(self, alert: Alert) -> SafeString | str:
+        return self.link(alert.incident)
+
+    @admin.display(description="reaches")
+    def reaches(self, alert: Alert) -> SafeString | str:
+        addresses = [delivery.address for delivery in alert.deliveries.all()]
+        more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+        return f"{addresses[0]}{more}" if addresses else badge("reached nobody", "bad")
+
+    @admin.display(description="messages")
+    def deliveries(self, alert: Alert) -> SafeString:
+        return deliveries_of(alert, self.admin_site.name)
+
+    @admin.display(description="says")
+    def says(self, alert: Alert) -> SafeString | str:
+        return facts_found(alert.facts)
+
+
+class MessageStates(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state.name.lower(), state.value.capitalize()) for state in MessageState]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = {state.name.lower(): IN_STATE[state] for state in MessageState}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(wanted)
+
+
+@admin.register(Message)
+class MessageAdmin(Records):
+    list_display = ("subject", "state", "address", "attempts", "next_attempt", "said")
+    list_filter = (MessageStates,)
+    search_fields = ("address", "subject")
+    search_help_text = "A part of an address or a subject."
+    actions = ("send_again",)
+    fields = (
+        "subject",
+        "address",
+        "state",
+        "created_exactly",
+        "sent_exactly",
+        "attempts",
+        "next_attempt_exactly",
+        "error_as_said",
+        "provider_id",
+        "carries",
+        "text_part",
+        "html_part",
+    )
+    deferred = ("text", "html")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.html_view)
+        return [path("<path:object_id>/html/", view, name="monitoring_message_html"), *super().get_urls()]
+
+    def html_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The HTML part, for the frame on its page."""
+        message = self.get_object(request, object_id)
+        if message is None or not self.has_view_permission(request, message):
+            raise Http404(f"There is no message {object_id} that you may see.")
+        return framed(message.html)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may = {"may_send": self.has_send_permission(request)}
+        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
+
+    @admin.action(description="Send selected messages again", permissions=["send"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        keys = list(queryset.values_list("pk", flat=True))
+        due = send_again(keys, database_now(), database_alias())
+        for message in due:
+            self.log_change(request, message, "To be sent again.")
+        if due:
+            said = f"{_count(len(due), 'message')} to be sent within a minute, while a consumer runs."
+            self.message_user(request, said, messages.SUCCESS)
+        if left := len(keys) - len(due):
+            self.message_user(request, f"{_count(left, 'message')} left as before: sent already.", messages.WARNING)
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("monitoring.send_alert")
+
+    @admin.display(description="state")
+    def state(self, message: Message) -> SafeString:
+        return message_badge(state_of(message))
+
+    @admin.display(description="next attempt")
+    def next_attempt(self, message: Message) -> SafeString | str:
+        return when(message.next_attempt_at) if _is_waiting(message) else "–"
+
+    @admin.display(description="error")
+    def said(self, message: Message) -> str:
+        return head(message.error.partition("\n")[0], ERROR_SHOWN) or "–"
+
+    @admin.display(description="written")
+    def created_exactly(self, message: Message) -> SafeString | str:
+        return exactly(message.created_at)
+
+    @admin.display(description="sent")
+    def sent_exactly(self, message: Message) -> SafeString | str:
+        if message.gave_up_at:
+            return format_html("given up {}", exactly(message.gave_up_at))
+        return exactly(message.sent_at)
+
+    @admin.display(description="next attempt")
+    def next_attempt_exactly(self, message: Message) -> SafeString | str:
+        return exactly(message.next_attempt_at) if _is_waiting(message) else "–"
+
+    @admin.display(description="last error")
+    def error_as_said(self, message: Message) -> SafeString | str:
+        return pre(message.error)
+
+    @admin.display(description="carries")
+    def carries(self, message: Message) -> SafeString:
+        deliveries = message.deliveries.select_related("alert__incident").order_by("id")[:LISTED]
+        return table(
+            ["Alert", "Kind", "Incident"],
+            [
+                [
+                    self.link(delivery.alert, delivery.alert.task_name),
+                    kind_badge(delivery.alert.kind),
+                    self.link(delivery.alert.incident),
+                ]
+                for delivery in deliveries
+            ],
+        )
+
+    @admin.display(description="text")
+    def text_part(self, message: Message) -> SafeString | str:
+        return pre(message.text)
+
+    @admin.display(description="HTML")
+    def html_part(self, message: Message) -> SafeString:
+        url = reverse(f"{self.admin_site.name}:monitoring_message_html", args=[message.pk])
+        return frame(url, "The mail as HTML")
+
+
+def _is_waiting(message: Message) -> bool:
+    return state_of(message) in (MessageState.PENDING, MessageState.FAILED)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,13 @@
+"""One alert sent to whoever wants to see how it arrives; stored nowhere and owed to nobody."""
+
+from monitoring.alerting.mail import message_to, render
+from monitoring.values.facts import Facts
+
+PREFIX = "[TEST] "
+
+
+def send_trial(facts: Facts, address: str) -> None:
+    """Raises whatever the mail backend raises."""
+    message = message_to(address, render(facts))
+    message.subject = f"{PREFIX}{message.subject}"
+    message.send()

@@ -1,0 +1,81 @@
+"""What people do to monitors beside editing them: switch them, keep them quiet, take on what is failing."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.db import transaction
+from django.utils import timezone
+
+from monitoring.checking.due import plan_new
+from monitoring.checking.incidents import acknowledge as take_on
+from monitoring.models import Incident, Monitor, MonitorState, database_alias
+
+MORNING = time(8, 0)
+
+
+def switch(monitors: Sequence[Monitor], enabled: bool) -> list[Monitor]:
+    """Enables or disables those that are not so yet, and returns them; their next check is planned from here."""
+    using = database_alias()
+    changed = [monitor for monitor in monitors if monitor.enabled is not enabled]
+    with transaction.atomic(using=using):
+        for monitor in changed:
+            monitor.enabled = enabled
+            # Only these, so that an edit of something else since the monitor was read is kept.
+            monitor.save(using=using, update_fields=["enabled", "changed_at"])
+        plan_new(using)
+    return changed
+
+
+def snooze(monitors: Sequence[Monitor], until: datetime) -> None:
+    """No mails about these before that instant, except that what was told of has recovered."""
+    _snooze({monitor.pk: until for monitor in monitors})
+
+
+def snooze_until_morning(monitors: Sequence[Monitor], now: datetime) -> None:
+    """The same until tomorrow 08:00, each in its own zone."""
+    _snooze({monitor.pk: tomorrow_morning(now, monitor.time_zone) for monitor in monitors})
+
+
+def tomorrow_morning(now: datetime, zone: str) -> datetime:
+    """08:00 of the zone's next calendar day, in UTC."""
+    try:
+        local_zone = ZoneInfo(zone)
+    except (ValueError, ZoneInfoNotFoundError):  # the row was spoilt, or the host lost a zone, since it was saved
+        local_zone = timezone.get_default_timezone()
+    tomorrow = now.astimezone(local_zone).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, MORNING, tzinfo=local_zone).astimezone(UTC)
+
+
+def lift_snooze(monitors: Sequence[Monitor], now: datetime) -> list[Monitor]:
+    """Mails go out again at once; returns those that were snoozed."""
+    using = database_alias()
+    states = MonitorState.objects.using(using).filter(monitor__in=_keys(monitors))
+    with transaction.atomic(using=using):
+        snoozed = set(states.select_for_update().filter(snoozed_until__gt=now).values_list("monitor_id", flat=True))
+        states.update(snoozed_until=None)
+    return [monitor for monitor in monitors if monitor.pk in snoozed]
+
+
+def acknowledge(monitors: Sequence[Monitor], by: str, now: datetime) -> list[Monitor]:
+    """Takes on their open incidents that nobody has taken on, and returns the monitors of these."""
+    using = database_alias()
+    incidents = Incident.objects.using(using).filter(monitor__in=_keys(monitors), closed_at=None)
+    with transaction.atomic(using=using):
+        taken = take_on(list(incidents.values_list("pk", flat=True)), by, now, using)
+    keys = {incident.monitor_id for incident in taken}
+    return [monitor for monitor in monitors if monitor.pk in keys]
+
+
+def _snooze(until: dict[int, datetime]) -> None:
+    using = database_alias()
+    with transaction.atomic(using=using):
+        plan_new(using)
+        # By instant: an update of these rows alone, whatever the checker writes to them meanwhile.
+        for instant in set(until.values()):
+            keys = [key for key, each in until.items() if each == instant]
+            MonitorState.objects.using(using).filter(monitor__in=keys).update(snoozed_until=instant)
+
+
+def _keys(monitors: Sequence[Monitor]) -> list[int]:
+    return [monitor.pk for monitor in monitors]

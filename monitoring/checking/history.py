@@ -1,0 +1,53 @@
+"""What the run table and the context models know: names and types to choose from, and whether a name ever ran."""
+
+from difflib import get_close_matches
+
+from monitoring.conf import conf
+from monitoring.models import BackgroundTask, database_alias
+from monitoring.values.context_model import find_context_model
+from monitoring.values.text import storable_name
+
+RUNS_LOOKED_AT = 20_000  # the newest ones: the names of all runs would mean reading the whole table
+TYPES_MAX = 200  # of one context model
+
+
+def seen_names() -> list[str]:
+    """The task names among the newest runs, sorted; one statement."""
+    runs = BackgroundTask.objects.using(database_alias())
+    newest = runs.order_by("-id").values("pk")[:RUNS_LOOKED_AT]
+    return sorted(runs.filter(pk__in=newest).order_by().values_list("task_name", flat=True).distinct())
+
+
+def ever_ran(task_name: str) -> bool:
+    """Whether a run of exactly this name is known, of any age and status."""
+    return BackgroundTask.objects.using(database_alias()).filter(task_name=storable_name(task_name)).exists()
+
+
+def near_names(name: str, known: list[str]) -> list[str]:
+    """Up to three of the known names that this one may have been meant to be, the nearest first."""
+    lowered = {each.lower(): each for each in known if each != name}
+    return [lowered[each] for each in get_close_matches(name.lower(), lowered, 3)]
+
+
+def context_models() -> list[str]:
+    """The context models of MONITORING["CONTEXT_FIELDS"] that are installed here, as the setting writes them."""
+    return [path for path in conf().CONTEXT_FIELDS if _is_installed(path)]
+
+
+def context_types() -> list[str]:
+    """The types that the installed context models have in their data, sorted; one statement a model."""
+    found: set[str] = set()
+    for path in context_models():
+        model, field = (context := find_context_model(path)).model, context.type_field
+        if field:
+            types = model._base_manager.order_by().values_list(field, flat=True).distinct()[:TYPES_MAX]
+            found |= {str(each) for each in types if each not in (None, "")}
+    return sorted(found)
+
+
+def _is_installed(path: str) -> bool:
+    try:
+        find_context_model(path)
+    except LookupError:
+        return False
+    return True

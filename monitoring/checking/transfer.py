@@ -1,0 +1,145 @@
+"""Monitors in and out as a configuration: six keys a task. Schedules and the rest travel by dumpdata."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.db import transaction
+from django.db.models import prefetch_related_objects
+
+from monitoring.models import DependentTask, Monitor, database_alias
+from monitoring.values.expectation import KEYS, ConfigError, Expectation, Problem
+from monitoring.values.schedule import Schedule
+
+# What an import sets of a monitor; how often to tell, whether it is enabled and the like stay as they are.
+_IMPORTED = (
+    "task_name",
+    "expected_statuses",
+    "notify_to",
+    "lookback_hours",
+    "context_model",
+    "context_type",
+    "schedule",
+    "time_zone",
+)
+
+
+class Verb(StrEnum):
+    NEW = "new"
+    """There is no monitor of that name yet."""
+
+    CHANGED = "changed"
+    """There is one, and it differs."""
+
+    SAME = "same"
+    """There is one, and nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import does to one monitor. `monitor` has the new values set and is not saved yet."""
+
+    name: str
+    verb: Verb
+    monitor: Monitor
+    dependent_tasks: tuple[str, ...]
+
+
+def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list[Change]:
+    """What importing these would do, in their order; writes nothing. Raises ConfigError if two would have one name."""
+    names = [monitor_name(expectation) for expectation in expectations]
+    times = Counter(names)
+    if problems := [
+        Problem(f"two monitors would be named {name!r}; import them one at a time", task=expectation.task_name)
+        for name, expectation in zip(names, expectations, strict=True)
+        if times[name] > 1
+    ]:
+        raise ConfigError(problems)
+    using = database_alias()
+    known = Monitor.objects.using(using).filter(name__in=names).prefetch_related("dependent_tasks")
+    known_as = {monitor.name: monitor for monitor in known}
+    return [
+        _change(name, expectation, schedule, known_as.get(name))
+        for name, expectation in zip(names, expectations, strict=True)
+    ]
+
+
+def apply_import(changes: Sequence[Change]) -> None:
+    """Saves what is new or changed, all of it or, when the database refuses one, nothing."""
+    using = database_alias()
+    with transaction.atomic(using=using):
+        for change in changes:
+            if change.verb is Verb.SAME:
+                continue
+            # Only what the import says, so that an edit of something else since it was planned is kept.
+            fields = None if change.verb is Verb.NEW else [*_IMPORTED, "changed_at"]
+            change.monitor.save(using=using, update_fields=fields)
+            _set_dependent_tasks(change.monitor, change.dependent_tasks, using)
+
+
+def export_config(monitors: Sequence[Monitor]) -> dict[str, dict[str, Any]]:
+    """The configuration that would import as these monitors, without keys that say nothing.
+
+    Raises ConfigError, naming them, when several are of one task: a dictionary has one entry a task.
+    """
+    named: dict[str, list[str]] = {}
+    for monitor in monitors:
+        named.setdefault(monitor.task_name, []).append(monitor.name)
+    if problems := [
+        Problem(f"{_listed(names)} are all of this task, and a configuration has one entry a task", task=task_name)
+        for task_name, names in named.items()
+        if len(names) > 1
+    ]:
+        raise ConfigError(problems)
+    prefetch_related_objects(monitors, "dependent_tasks")
+    return {monitor.task_name: _exported(monitor) for monitor in monitors}
+
+
+def monitor_name(expectation: Expectation) -> str:
+    """What an imported monitor is called: its task, and its context type where it has one."""
+    return expectation.task_name + (f" [{expectation.context_type}]" if expectation.context_type else "")
+
+
+def _change(name: str, expectation: Expectation, schedule: Schedule, known: Monitor | None) -> Change:
+    monitor = known or Monitor(name=name)
+    before = [getattr(monitor, field) for field in _IMPORTED]
+    monitor.task_name = expectation.task_name
+    monitor.expected_statuses = [status.value for status in expectation.expected_statuses]
+    monitor.notify_to = list(expectation.notify_to)
+    monitor.lookback_hours = expectation.lookback_hours
+    monitor.context_model = expectation.context_model or ""
+    monitor.context_type = expectation.context_type or ""
+    monitor.schedule, monitor.time_zone = schedule.text, schedule.zone
+    dependent_tasks = tuple(task.task_name for task in known.dependent_tasks.all()) if known else ()
+    is_same = before == [getattr(monitor, field) for field in _IMPORTED]
+    verb = Verb.NEW if known is None else Verb.CHANGED
+    if known and is_same and dependent_tasks == expectation.dependent_tasks:
+        verb = Verb.SAME
+    return Change(name, verb, monitor, expectation.dependent_tasks)
+
+
+def _set_dependent_tasks(monitor: Monitor, names: tuple[str, ...], using: str) -> None:
+    rows = list(DependentTask.objects.using(using).filter(monitor=monitor))
+    if tuple(row.task_name for row in rows) == names:
+        return
+    for row in rows[len(names) :]:
+        row.delete(using=using)
+    rows += [DependentTask(monitor=monitor) for _ in names[len(rows) :]]
+    for position, (row, name) in enumerate(zip(rows, names, strict=False)):
+        if (row.position, row.task_name) != (position, name):
+            row.position, row.task_name = position, name
+            row.save(using=using)
+
+
+def _exported(monitor: Monitor) -> dict[str, Any]:
+    settings = monitor.settings()
+    hours = float(settings["lookback_hours"])
+    settings["lookback_hours"] = int(hours) if hours.is_integer() else hours
+    settings["dependent_tasks"] = [task.task_name for task in monitor.dependent_tasks.all()]
+    return {key: settings[key] for key in KEYS if settings.get(key)}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:-1])) + f" and {names[-1]!r}"

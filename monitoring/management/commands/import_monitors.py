@@ -1,0 +1,68 @@
+from collections import Counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.management.base import CommandParser
+
+from monitoring.alerting.mail import written_hours, written_time
+from monitoring.alerting.recipients import superuser_addresses
+from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
+from monitoring.management.plugin import CouldNotTell, PluginCommand, read_config, tells
+from monitoring.models import database_now
+from monitoring.models.monitor import default_time_zone
+from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
+from monitoring.values.text import one_line
+
+
+class Command(PluginCommand):
+    help = (
+        "Makes a monitor of each task of a JSON configuration, or changes the one of its name; all of them or, when "
+        "something is wrong with one, none. What the configuration does not say stays as it is."
+    )
+    refused = "The configuration is refused, nothing was imported:"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="the JSON configuration; - reads standard input")
+        parser.add_argument(
+            "--schedule", required=True, metavar="S", help="when they are checked: '35 8 * * *', @daily, every 2 hours"
+        )
+        parser.add_argument(
+            "--time-zone", metavar="ZONE", help="the zone of that schedule, such as Europe/Berlin; default: the site's"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="show what would change and change nothing")
+
+    def handle(self, **options: Any) -> None:
+        schedule = _schedule(options["schedule"], options["time_zone"] or default_time_zone())
+        changes = plan_import(read_config(options["file"], "FILE"), schedule)
+        if not options["dry_run"]:
+            apply_import(changes)
+        times = Counter(change.verb for change in changes)
+        done = "Would import" if options["dry_run"] else "Imported"
+        self.stdout.write(f"{done}: {', '.join(f'{times[verb]} {verb}' for verb in Verb if times[verb])}")
+        self.stdout.write("")
+        superusers = superuser_addresses()
+        header = ("CHANGE", "NAME", "EXPECTED", "LAST", "TELLS", "DEPENDENT TASKS")
+        self.print_table([header, *(_row(change, superusers) for change in changes)])
+        self.stdout.write("")
+        due = schedule.next_after(database_now())
+        next_check = f"; next {written_time(due, ZoneInfo(schedule.zone))}" if due else ""
+        self.stdout.write(f"Checked: {schedule.words}, {schedule.zone}{next_check}")
+
+
+def _schedule(text: str, zone: str) -> Schedule:
+    try:
+        return parse_schedule(text, zone)
+    except InvalidSchedule as error:
+        raise CouldNotTell(f"Nothing was imported: {error}") from None
+
+
+def _row(change: Change, superusers: tuple[str, ...]) -> tuple[str, ...]:
+    monitor = change.monitor
+    return (
+        change.verb,
+        one_line(change.name),
+        ", ".join(monitor.expected_statuses),
+        f"{written_hours(monitor.lookback_hours)} h",
+        tells(monitor.notify_to, superusers),
+        ", ".join(map(one_line, change.dependent_tasks)) or "-",
+    )
