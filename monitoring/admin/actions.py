@@ -33,9 +33,11 @@ def check_now(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
     found = check_monitors(monitors, database_now())
     if found.announcements:
         _dispatch()
+    disabled = {monitor.name for monitor in monitors if not monitor.enabled}
+    lines = [_said(judged) + (" It is disabled." if judged.name in disabled else "") for judged in found.judged]
     page.message_user(
         request,
-        format_html("Checked {}:{}", _counted(monitors), _listed([_said(judged) for judged in found.judged])),
+        format_html("Checked {}:{}", _counted(monitors), _listed(lines)),
         messages.WARNING if found.failing else messages.SUCCESS,
     )
     if addresses := _addresses(found):
@@ -135,7 +137,7 @@ def _tell(page: Any, request: HttpRequest, monitors: Sequence[Monitor], done: st
 def _said(judged: Judged) -> str:
     facts = facts_of(judged.outcome)
     if judged.outcome.is_as_expected:
-        return f"{judged.name}: as expected ({facts.current_status})"
+        return f"{judged.name}: as expected ({facts.current_status})."
     reason = f" {facts.reason}" if facts.reason else ""
     return f"{judged.name}: {summary_of(facts)}{reason}"
 

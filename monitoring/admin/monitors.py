@@ -195,17 +195,15 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             schedule = monitor.parsed_schedule()
         except InvalidSchedule:
             return "–"
-        zone = ZoneInfo(schedule.zone)
-        rows = (
-            (f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M %Z}", f"{moment:%a %Y-%m-%d %H:%M}")
-            for moment in islice(schedule.upcoming(database_now()), TIMES_SHOWN)
-        )
+        zones = {schedule.zone: "%a %Y-%m-%d %H:%M %Z", "UTC": "%a %Y-%m-%d %H:%M"}
+        times = list(islice(schedule.upcoming(database_now()), TIMES_SHOWN))
         return format_html(
-            '<p>{}</p><table class="mon-times"><thead><tr><th scope="col">{}</th><th scope="col">UTC</th></tr></thead>'
-            "<tbody>{}</tbody></table>",
+            "<p>{}</p>{}",
             schedule.words,
-            schedule.zone,
-            format_html_join("", "<tr><td>{}</td><td>{}</td></tr>", rows),
+            table(
+                list(zones),
+                [[f"{moment.astimezone(ZoneInfo(zone)):{form}}" for zone, form in zones.items()] for moment in times],
+            ),
         )
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are
@@ -326,13 +324,12 @@ def _planned(form: ImportForm) -> list[Change]:
 
 def _table(changes: Sequence[Change]) -> SafeString:
     return table(
-        ["Monitor", "Is", "Task", "Context", "Expected", "Looks back", "Tells", "Dependent tasks"],
+        ["Monitor", "Is", "Task", "Expected", "Looks back", "Tells", "Dependent tasks"],
         [
             [
                 change.name,
                 badge(change.verb.value, VERB_TONES[change.verb]),
-                change.monitor.task_name,
-                " ".join([change.monitor.context_model, change.monitor.context_type]).strip() or "–",
+                " ".join([change.monitor.task_name, change.monitor.context_model, change.monitor.context_type]).strip(),
                 ", ".join(change.monitor.expected_statuses),
                 f"{written_hours(change.monitor.lookback_hours)} h",
                 ", ".join(change.monitor.notify_to) or "superusers",

@@ -103,11 +103,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "
     )
 
 
-def listed(lines: Sequence[Any]) -> SafeString | str:
+def listed(lines: Sequence[Any]) -> SafeString:
     """One alone stands in its line, several under each other."""
     if len(lines) == 1:
         return format_html("{}", lines[0])
-    return format_html('<ul class="mon-list">{}</ul>', format_html_join("", "<li>{}</li>", ((line,) for line in lines)))
+    return format_html('<ul class="mon-said">{}</ul>', format_html_join("", "<li>{}</li>", ((line,) for line in lines)))
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:

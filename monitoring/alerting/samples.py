@@ -21,7 +21,7 @@ _UNWANTED = (RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.RUNNING, RunSta
 
 def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_zone: str = "") -> Facts:
     """Facts of that kind which a check of this expectation could find."""
-    before = timedelta(minutes=25)
+    before = min(timedelta(minutes=25), of.lookback / 2)
     unwanted = next((status for status in _UNWANTED if status not in of.expected_statuses), RunStatus.STOPPED)
     seen = unwanted
     if kind is AlertKind.RESOLVED:

@@ -11,7 +11,7 @@ from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
@@ -258,6 +258,11 @@ def test_the_form_says_the_schedule_in_words_and_lists_its_next_times_in_both_zo
     assert len(re.findall(r"\w{3} \d{4}-\d\d-\d\d 08:35 IST \w{3} \d{4}-\d\d-\d\d 03:05", text)) == 5
 
 
+def test_the_form_of_a_monitor_in_utc_lists_each_time_once(client: Client) -> None:
+    page = client.get(change_page(make_monitor(schedule="35 8 * * *", time_zone="UTC")))
+    assert len(re.findall(r"\d\d:35", said(page).partition("every day")[2])) == 5
+
+
 def test_a_refused_new_form_says_when_the_typed_schedule_comes(client: Client) -> None:
     page = client.post(ADD, GIVEN | {"name": "", "schedule": "every 2 hours", "time_zone": "UTC"})
     assert "Every 2 hours" in said(page)
@@ -465,6 +470,16 @@ def test_check_now_says_what_was_found_and_enqueues_the_mails(client: Client) ->
     assert logged(stopped) == ["Checked by hand: status mismatch."]
 
 
+def test_check_now_checks_a_disabled_monitor_and_says_so(client: Client) -> None:
+    make_run(started_at=timezone.now())
+    page = act(client, "check_now", make_monitor(enabled=False))
+    assert "Daily report: as expected (Completed). It is disabled." in said(page)
+
+
+def test_check_now_opens_its_own_transaction_where_a_host_wraps_each_request_in_one() -> None:
+    assert resolve(LIST).func._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
+
+
 def test_check_now_of_what_is_fine_enqueues_nothing(client: Client) -> None:
     make_run(started_at=timezone.now())
     act(client, "check_now", make_monitor())
@@ -614,7 +629,7 @@ def test_pasted_json_is_shown_before_anything_is_done(client: Client) -> None:
         ("same", "same"),
         ("export", "new"),
     ]
-    assert "export ✓ new export – Completed, Running 1.5 h superusers load" in text
+    assert "export ✓ new export Completed, Running 1.5 h superusers load" in text
     assert "At 08:35 every day, UTC." in text
     assert 'value="Import 2 monitors"' in page.content.decode()
     assert json.dumps(config) in unescape(page.content.decode()), "the pasted text is kept"

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,15 @@ def test_a_plan_writes_nothing_and_says_what_is_new_changed_and_the_same() -> No
 
 @pytest.mark.parametrize("schedule", [parse_schedule("@daily", "UTC"), parse_schedule("35 8 * * *", "Asia/Tokyo")])
 def test_another_schedule_is_a_change_and_is_planned_anew(schedule: Schedule) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     load({"daily_report": DONE})
     MonitorState.objects.update(next_check_at=NOW)
+    Monitor.objects.update(changed_at=long_ago)
     load({"daily_report": DONE}, schedule)
     monitor = Monitor.objects.get()
     assert monitor.parsed_schedule() == schedule
     assert monitor.state.next_check_at is None
+    assert monitor.changed_at > long_ago, "else a moment that is long over would be its first due one"
 
 
 def test_the_same_again_touches_nothing() -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from monitoring.checking.byhand import acknowledge
 from monitoring.models import Alert, BackgroundTask, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState
+from monitoring.tick import tick
 from tests.factories import make_facts, make_monitor, make_run
 from tests.management.calling import Called, call
 
@@ -205,6 +206,16 @@ def test_a_dry_run_says_whom_it_would_tell_and_writes_and_sends_nothing() -> Non
     assert rows["new failure"].endswith("ops@example.com")
     assert rows["recovered"].endswith("people@example.com")
     assert rows["told once"].endswith("  - (told)")
+
+
+def test_a_dry_run_does_not_send_what_others_owe() -> None:
+    make_monitor(due_at=timezone.now())
+    tick(timezone.now())
+    before = everything()
+    assert check("--dry-run").code == 2
+    assert Delivery.objects.count() == 1
+    assert everything() == before
+    assert mail.outbox == []
 
 
 def test_a_dry_run_finds_what_the_check_then_finds() -> None:

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+
+from monitoring.checking.advice import advice
+from monitoring.checking.history import context_types, ever_ran, near_names, seen_names
+from monitoring.models import Monitor
+from tests.app.models import Customer, Warehouse
+from tests.factories import NOW, make_run
+
+pytestmark = pytest.mark.django_db
+
+
+def advice_of(
+    registered: tuple[str, ...] = (), superusers: tuple[str, ...] = ("a@example.com",), **over: Any
+) -> list[str]:
+    monitor = Monitor(
+        **{"name": "m", "task_name": "ran", "expected_statuses": ["Completed"], "schedule": "@hourly"} | over
+    )
+    return advice(monitor, NOW, registered, superusers)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours", "words"),
+    [
+        ("@hourly", 1, None),
+        ("@hourly", 1.5, None),
+        ("@hourly", 0.5, "up to 1 hour apart and each looks back 30 minutes: runs that start in the other 30 minutes"),
+        ("35 8 * * *", 2, "up to 24 hours apart and each looks back 2 hours: runs that start in the other 22 hours"),
+        ("0 9 * * 1-5", 25, "up to 72 hours apart and each looks back 25 hours: runs that start in the other 47 hours"),
+        (
+            "every 90 minutes",
+            1,
+            "up to 1.5 hours apart and each looks back 1 hour: runs that start in the other 30 min",
+        ),
+        ("@yearly", 24, "up to 8,784 hours apart"),
+        ("spoilt", 1, None),
+    ],
+)
+def test_runs_that_no_window_covers_are_told_with_numbers(schedule: str, hours: float, words: str | None) -> None:
+    make_run("ran")
+    said = advice_of(schedule=schedule, time_zone="UTC", lookback_hours=hours)
+    assert [words in sentence for sentence in said if words] == ([True] if words else [])
+    assert bool(said) is bool(words)
+
+
+def test_the_hour_that_the_clocks_add_in_autumn_counts() -> None:
+    make_run("ran")
+    (sentence,) = advice_of(schedule="0 9 * * *", time_zone="Europe/Berlin", lookback_hours=24)
+    assert "up to 25 hours apart" in sentence
+
+
+@pytest.mark.parametrize(
+    ("registered", "words"),
+    [
+        (("other",), "Huey knows no task of that name. If it is new"),
+        (("daily_reports", "other"), "Did you mean “daily_reports”?"),
+        (("Daily_Report",), "Did you mean “Daily_Report”?"),
+        (("daily_report",), "Huey knows a task of that name, so its first run will be seen."),
+    ],
+)
+def test_a_name_that_never_ran_is_told_with_names_like_it(registered: tuple[str, ...], words: str) -> None:
+    (sentence,) = advice_of(registered, task_name="daily_report")
+    assert sentence.startswith("No run of “daily_report” is known")
+    assert words in sentence
+
+
+def test_names_of_the_history_are_near_names_too() -> None:
+    make_run("daily_reports")
+    (sentence,) = advice_of(task_name="daily_report")
+    assert "Did you mean “daily_reports”?" in sentence
+
+
+def test_nobody_to_tell_is_told_unless_somebody_is_named_or_there_is_a_superuser() -> None:
+    make_run("ran")
+    (sentence,) = advice_of(superusers=())
+    assert sentence.startswith("Nobody would be told")
+    assert advice_of(superusers=(), notify_to=["ops@example.com"]) == []
+    assert advice_of() == []
+
+
+def test_each_name_of_the_history_is_seen_once() -> None:
+    for name in ("b", "a", "b", " a"):
+        make_run(name)
+    assert seen_names() == [" a", "a", "b"]
+    assert (ever_ran("a"), ever_ran("A")) == (True, False)
+
+
+def test_a_run_that_never_started_is_a_run_too() -> None:
+    make_run("waits", "Queued", started_at=None)
+    assert ever_ran("waits")
+
+
+def test_a_name_is_not_near_itself() -> None:
+    assert near_names("a_task", ["a_task", "b_task"]) == ["b_task"]
+
+
+def test_types_come_from_the_data_of_the_installed_models(monitoring_settings: Any) -> None:
+    monitoring_settings(CONTEXT_FIELDS={"shop.Warehouse": "kind", "shop.Closing": "kind", "nowhere.Thing": "kind"})
+    Customer.objects.create()
+    for code, kind in (("a", "cold"), ("b", "cold"), ("c", "bonded"), ("d", "")):
+        Warehouse.objects.create(code=code, kind=kind)
+    assert context_types() == ["bonded", "cold"]
