@@ -13,13 +13,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.alerting.mail import summary_of
-from monitoring.alerting.samples import sample_facts
+from monitoring.alerting.samples import facts_to_preview
 from monitoring.alerting.trial import send_trial
 from monitoring.checking import byhand
+from monitoring.checking.due import as_if_due
 from monitoring.models import Monitor, database_now
 from monitoring.tasks import dispatch_owed
-from monitoring.tick import Judged, Round, check_monitors
-from monitoring.values.facts import AlertKind, facts_of
+from monitoring.tick import Judged, Round, check_monitors, judge
+from monitoring.values.facts import facts_of
 
 logger = logging.getLogger("monitoring")
 
@@ -97,12 +98,10 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
         page.message_user(request, f"Tick at most {MAILS_MAX} monitors: each sends you a mail.", messages.ERROR)
         return
     now, sent = database_now(), []
-    for monitor in monitors:
-        dependent_tasks = tuple(task.task_name for task in monitor.dependent_tasks.all())
+    for monitor, outcome in zip(monitors, judge([as_if_due(monitor, now) for monitor in monitors]), strict=True):
         try:
-            expectation = monitor.expectation(dependent_tasks)
-            send_trial(sample_facts(AlertKind.STATUS_MISMATCH, now, expectation, monitor.time_zone), address)
-        except Exception as error:  # a spoilt row, or whatever the mail server says
+            send_trial(facts_to_preview(outcome, monitor.time_zone), address)
+        except Exception as error:  # whatever the mail server says, its reader is the one who asked
             logger.exception("The test alert of %s could not be sent", monitor)
             text = f"The test alert of {monitor} could not be sent to {address}: {error}"
             page.message_user(request, text, messages.ERROR)

@@ -30,7 +30,7 @@ from monitoring.admin.forms import (
     ImportForm,
     MonitorForm,
 )
-from monitoring.admin.overview import mail_preview, overview, stands_badge
+from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
 from monitoring.admin.parts import overview_link, table, zone_of
 from monitoring.alerting.mail import written_hours
 from monitoring.alerting.recipients import superuser_addresses
@@ -42,6 +42,7 @@ from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
 from monitoring.recording.huey import registered_names
 from monitoring.values.expectation import ConfigError
+from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
 
 ADDRESSES_SHOWN = 2
@@ -149,7 +150,10 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # An action's check opens a transaction of its own, which cannot stand inside another.
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, extra_context)
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
+            warn(request)
+        return response
 
     @admin.display(description="Where it stands", ordering="is_failing")
     def stands(self, monitor: Any) -> SafeString:
@@ -223,6 +227,9 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             context["advice"] = advice(monitor, database_now(), registered, superusers)
         return super().render_change_form(request, context, **kwargs)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"expected_statuses": [RunStatus.COMPLETED.value], **super().get_changeform_initial_data(request)}
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Plans it at once, so that the list says when it is checked next."""
         super().save_related(request, form, formsets, change)
@@ -274,6 +281,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Shows what pasted JSON would do; confirmed, all of it is done or nothing."""
         if not self.has_add_permission(request):
             raise PermissionDenied
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined] # links lead into this admin
         form = ImportForm(request.POST or None)
         changes = _planned(form) if form.is_valid() else []
         refusal = self._refusal(request, changes)

@@ -72,7 +72,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "found": facts_found(standing.incident.facts) if standing.incident else "",
         "if_checked_now": _finding(outcome, site),
         "wants": pairs(_wants(monitor)),
-        "runs": _runs(monitor, now, site),
+        "runs": _runs(monitor, site),
         "incidents": _incidents(monitor, site),
         "mail": _mail(outcome, monitor),
         "mail_is_real": not outcome.is_as_expected,
@@ -169,8 +169,8 @@ def _finding(outcome: Outcome, site: str) -> SafeString:
     return pairs(rows)
 
 
-def _runs(monitor: Monitor, now: datetime, site: str) -> SafeString:
-    last, zone = last_runs(monitor, now, RUNS), zone_of(monitor)
+def _runs(monitor: Monitor, site: str) -> SafeString:
+    last, zone = last_runs(monitor, RUNS), zone_of(monitor)
     return table(
         ["Started", "Status", "Took", "Task id"],
         [

@@ -1,7 +1,7 @@
 """The runs that a monitor looks at, and the one that an incident speaks of."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 from django.db import DatabaseError, transaction
 
@@ -9,9 +9,10 @@ from monitoring.checking.context import runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_runs
 from monitoring.models import BackgroundTask, Incident, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
-from monitoring.values.expectation import MAX_LOOKBACK_HOURS
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.text import storable_name
+
+EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,10 @@ class LastRuns:
     problem: str = ""
 
 
-def last_runs(monitor: Monitor, now: datetime, limit: int) -> LastRuns:
+def last_runs(monitor: Monitor, limit: int) -> LastRuns:
     """The newest runs that this monitor looks at: of its context if it has one, started or not, of any age."""
     using = database_alias()
-    since = now - timedelta(hours=MAX_LOOKBACK_HOURS)
-    probe = Probe(monitor.task_name, since, END_OF_TIME, monitor.context_type)
+    probe = Probe(monitor.task_name, EVER_SINCE, END_OF_TIME, monitor.context_type)
     try:
         with transaction.atomic(using=using):  # the context model's table may be missing
             return LastRuns(tuple(newest_runs(probe, limit, using, _only(monitor, using))))

@@ -229,6 +229,10 @@ def test_a_monitor_is_made_with_its_dependents_and_planned_at_once(client: Clien
     assert monitor.state.next_check_at > timezone.now()
 
 
+def test_a_new_monitor_expects_completed_unless_somebody_says_otherwise(client: Client) -> None:
+    assert client.get(ADD).context["adminform"].form["expected_statuses"].value() == ["Completed"]
+
+
 def test_the_form_has_rows_for_dependents_without_any_script(client: Client) -> None:
     assert 'name="dependent_tasks-2-task_name"' in client.get(ADD).content.decode()
 
@@ -588,10 +592,29 @@ def test_a_test_alert_comes_to_who_asks_for_it_and_is_owed_to_nobody(client: Cli
     page = act(client, "send_test", monitor)
     (message,) = mail.outbox
     assert message.to == ["ada@example.com"]
-    assert message.subject == "[TEST] [ALERT] daily_report Status Check Failed"
+    assert message.subject == "[TEST] [ALERT] daily_report Has Not Executed"
     assert "update_dashboard" in message.body
     assert "A test alert was sent to ada@example.com: Daily report" in said(page)
     assert Alert.objects.count() == 0
+
+
+def test_a_test_alert_of_a_monitor_that_is_fine_shows_what_a_failure_would_say(client: Client) -> None:
+    make_run(started_at=timezone.now())
+    act(client, "send_test", make_monitor())
+    (message,) = mail.outbox
+    assert message.subject == "[TEST] [ALERT] daily_report Status Check Failed"
+
+
+def test_test_alerts_are_refused_for_more_monitors_than_anybody_would_read(client: Client) -> None:
+    page = act(client, "send_test", *[make_monitor(f"monitor {number}") for number in range(11)])
+    assert "Tick at most 10 monitors" in said(page)
+    assert mail.outbox == []
+
+
+def test_the_list_says_when_the_monitor_itself_is_not_well(client: Client) -> None:
+    assert "No consumer has ticked yet" in said(client.get(LIST))
+    tick(timezone.now())
+    assert "No consumer" not in said(client.get(LIST))
 
 
 def test_a_test_alert_for_somebody_without_an_address_is_refused_kindly(client: Client) -> None:
@@ -601,10 +624,15 @@ def test_a_test_alert_for_somebody_without_an_address_is_refused_kindly(client: 
     assert mail.outbox == []
 
 
-def test_a_test_alert_that_cannot_be_sent_says_why(client: Client, settings: Any) -> None:
-    settings.EMAIL_BACKEND = "no.such.Backend"
-    page = act(client, "send_test", make_monitor())
-    assert "could not be sent to ada@example.com: No module named 'no'" in said(page)
+def test_a_test_alert_that_cannot_be_sent_says_why(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise ConnectionRefusedError("nobody listens there")
+
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
+    monitor = make_monitor()
+    page = act(client, "send_test", monitor)
+    assert "The test alert of Daily report could not be sent to ada@example.com: nobody listens there" in said(page)
+    assert logged(monitor) == []
 
 
 # Import

@@ -8,13 +8,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from monitoring.checking.evaluation import evaluate
+from monitoring.checking.runs import last_runs
 from monitoring.models import BackgroundTask
 from monitoring.recording.upsert import upsert
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
 from monitoring.values.run_event import RunEvent, RunStatus
 from project.demo.models import IngestorSession
-from tests.factories import NOW, make_expectation
+from tests.factories import NOW, make_expectation, make_monitor
 
 NAMES = 20
 RUNS = 100_000
@@ -51,6 +52,10 @@ def history(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> 
 def explained(expectations: list[Expectation]) -> list[str]:
     with CaptureQueriesContext(connection) as asked:
         evaluate([Check(expectation, at=NOW) for expectation in expectations])
+    return plans_of(asked)
+
+
+def plans_of(asked: CaptureQueriesContext) -> list[str]:
     statements = [query["sql"] for query in asked if "SELECT" in query["sql"]]
     explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
     plans = []
@@ -98,4 +103,15 @@ def test_runs_of_a_context_are_found_by_index(context_type: str | None) -> None:
         for n in range(NAMES)
     ]
     for plan in explained(expectations):
+        assert_no_sort_and_no_scan_of_runs(plan)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("context", [{}, {"context_model": "gap.models.IngestorSession", "context_type": "type 3"}])
+def test_the_last_runs_of_a_monitor_are_found_by_index(context: dict[str, str]) -> None:
+    monitor = make_monitor(task_name="task_3", **context)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(last_runs(monitor, 20).runs) == 20
+    for plan in plans_of(asked):
         assert_no_sort_and_no_scan_of_runs(plan)
