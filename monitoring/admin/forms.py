@@ -208,4 +208,4 @@ class ImportForm(forms.Form):
         try:
             self.parsed_schedule = parse_schedule(self.cleaned_data["schedule"], self.cleaned_data["time_zone"])
         except InvalidSchedule as error:
-            self.add_error("time_zone" if "time zone" in str(error) else "schedule", str(error))
+            self.add_error(error.field, str(error))

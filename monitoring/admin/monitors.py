@@ -281,7 +281,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Shows what pasted JSON would do; confirmed, all of it is done or nothing."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined] # links lead into this admin
+        request.current_app = self.admin_site.name  # links lead into this admin
         form = ImportForm(request.POST or None)
         changes = _planned(form) if form.is_valid() else []
         refusal = self._refusal(request, changes)

@@ -90,7 +90,8 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
 def newest_runs(probe: Probe, limit: int, using: str, only: Filter = ALL) -> list[RunFacts]:
     """The newest runs of one probe from the newest on, those that never started by when they were submitted.
 
-    However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads and sorts them all.
+    However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads
+    and sorts them all.
     """
     started = [_as_of(run, probe.until) for _, run in _newest([probe], using, STARTED_EVER, only, limit)]
     unstarted = [run for _, run in _newest([probe], using, UNSTARTED, only, limit)]

@@ -30,7 +30,10 @@ class Message(models.Model):
                 fields=["next_attempt_at"],
                 condition=models.Q(sent_at=None, gave_up_at=None),
                 name="monitoring_message_pending",
-            )
+            ),
+            models.Index(
+                fields=["gave_up_at"], condition=models.Q(gave_up_at__isnull=False), name="monitoring_message_given_up"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -87,7 +87,7 @@ class Monitor(models.Model):
         try:
             self.schedule = parse_schedule(self.schedule, self.time_zone).text
         except InvalidSchedule as error:
-            problems.setdefault("schedule" if "time zone" not in str(error) else "time_zone", []).append(str(error))
+            problems.setdefault(error.field, []).append(str(error))
         if self.repeat == Repeat.HOURS and not self.repeat_hours:
             problems.setdefault("repeat_hours", []).append("say how many hours")
         if problems:

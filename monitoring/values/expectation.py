@@ -111,15 +111,18 @@ def parse_json(text: str | bytes) -> tuple[Expectation, ...]:
 
 def parse_expectation(task_name: object, settings: object) -> Expectation:
     """Reads the settings of one task. Raises ConfigError with every problem in them."""
+    problems = []
     try:
         name = _name(task_name)
     except _Refused as refusal:
-        raise ConfigError([Problem(f"the task name {refusal}")]) from None
+        problems.append(Problem(f"the task name {refusal}"))
+        name = task_name if isinstance(task_name, str) else ""
     if not isinstance(settings, Mapping):
-        raise ConfigError([Problem(f"a dictionary of settings is wanted, not {_shown(settings)}", task=name)])
+        problems.append(Problem(f"a dictionary of settings is wanted, not {_shown(settings)}", task=name))
+        raise ConfigError(problems)
 
     entries = _entries(settings)
-    problems = [Problem("this key is given twice", name, key) for key in _repeated(entries)]
+    problems += [Problem("this key is given twice", name, key) for key in _repeated(entries)]
     problems += [Problem(_unknown(key), name, _shown_key(key)) for key, _ in entries if key not in KEYS]
     given = [(key, value) for key, value in entries if key in KEYS and value is not None]
     values: dict[str, Any] = {}

@@ -46,7 +46,16 @@ _MINUTE = timedelta(minutes=1)
 
 
 class InvalidSchedule(ValueError):
-    """A text that is no schedule or no zone; it says what is wrong with it, and what would be right."""
+    """A text that is no schedule or no zone; it says what is wrong with it, and what would be right.
+
+    `field` is which of the two it was, as monitors name them.
+    """
+
+    field = "schedule"
+
+
+class InvalidZone(InvalidSchedule):
+    field = "time_zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +180,7 @@ def _zones() -> set[str]:
 def parse_schedule(text: str, zone: str) -> Schedule:
     """Raises InvalidSchedule for what is no schedule, never comes, or names a zone that is not known."""
     if zone not in _zones():
-        raise InvalidSchedule(
-            f"{head(zone, 60)!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'"
-        )
+        raise InvalidZone(f"{head(zone, 60)!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'")
     text = "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
     schedule = Schedule(text, zone)
     if problem := _problem_of_form(text) or _problem_of_times(schedule):

@@ -631,3 +631,10 @@ def test_whatever_text_comes_ends_well(data: st.DataObject) -> None:
 @given(st.binary(max_size=60))
 def test_whatever_bytes_come_end_well(content: bytes) -> None:
     assert_ends_well(parse_json, content)
+
+
+def test_an_entry_without_a_name_has_its_other_problems_said_too() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({" ": {"expected_statuses": ["Complete"]}})
+    assert [str(problem) for problem in caught.value.problems][0] == "the task name is empty"
+    assert len(caught.value.problems) == 2
