@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
@@ -56,6 +57,15 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
             hint="Route the app 'monitoring' to one of these with DATABASE_ROUTERS.",
             id="monitoring.E002",
         )
+    ]
+
+
+@checks.register
+def check_time_zone_support(**kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.USE_TZ:
+        return []
+    return [
+        checks.Error("USE_TZ is off; runs are compared by instants.", hint="Set USE_TZ = True.", id="monitoring.E004")
     ]
 
 

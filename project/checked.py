@@ -9,6 +9,12 @@ from django.core.validators import validate_email
 from environs import EnvError
 
 
+def not_empty(value: str) -> str:
+    if not value:
+        raise EnvError("is empty")
+    return value
+
+
 def site_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):

@@ -2,14 +2,14 @@
 
     console:   memory:   file:var/mail   file:///srv/mail
     smtp://user:password@host:25   smtps://…:465   smtp+tls://…:587
-    anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon_ses:
+    anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon-ses:
 
 Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`.
 """
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from environs import EnvError
 
@@ -67,9 +67,19 @@ class Mailer:
         return {"EMAIL_BACKEND": self.backend} | {LEGACY_SETTINGS[name]: value for name, value in self.options.items()}
 
 
+def split(url: str) -> SplitResult:
+    """Raises EnvError for what is no URL at all, or has no number for its port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise EnvError(f"not a URL: {error}") from None
+    return parts
+
+
 def parse(url: str) -> Mailer:
     """Raises EnvError (a ValueError), naming what is wrong and what would be right."""
-    parts = urlsplit(url)
+    parts = split(url)
     query = dict(parse_qsl(parts.query))
     match parts.scheme:
         case "console":
@@ -96,10 +106,7 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     timeout = query.get("timeout", str(SMTP_TIMEOUT))
     if not timeout.isdecimal():
         raise EnvError(f"the timeout {timeout!r} is no number of seconds")
-    try:
-        port = parts.port or SMTP_PORTS[parts.scheme]
-    except ValueError:
-        raise EnvError("the port is no number from 0 to 65535") from None
+    port = parts.port or SMTP_PORTS[parts.scheme]
     options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": int(timeout)}
     if parts.username:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
@@ -110,7 +117,8 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
 
 def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
     if provider not in ANYMAIL_KEYS:
-        raise EnvError(f"Anymail has no provider {provider!r}; it has {', '.join(ANYMAIL_KEYS)}")
+        known = ", ".join(name.replace("_", "-") for name in ANYMAIL_KEYS)
+        raise EnvError(f"Anymail has no provider {provider!r}; it has {known}")
     options: dict[str, Any] = dict(query)
     key = ANYMAIL_KEYS[provider]
     if key and parts.username:

@@ -4,9 +4,11 @@ sqlite:var/huey.sqlite3   redis://host:6379/0   rediss://…   postgres://user:p
 """
 
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from environs import EnvError
+
+from project.mailurl import split
 
 NAME = "tasks"
 
@@ -16,7 +18,7 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
 
     Raises EnvError (a ValueError), naming what is wrong and what would be right.
     """
-    parts = urlsplit(url)
+    parts = split(url)
     match parts.scheme:
         case "sqlite":
             filename = unquote(parts.netloc + parts.path)

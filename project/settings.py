@@ -21,6 +21,7 @@ env = Env(eager=False)
 env.read_env(BASE_DIR / ".env", recurse=False)
 env.add_parser("mail_url", mailurl.parse)
 env.add_parser("queue_url", queueurl.parse)
+env.add_parser("not_empty", checked.not_empty)
 env.add_parser("site_url", checked.site_url)
 env.add_parser("sender", checked.sender)
 env.add_parser("time_zone", checked.time_zone)
@@ -34,7 +35,7 @@ def unless_production(default: str) -> dict[str, Any]:
     return {"default": default} if DEBUG else {}
 
 
-SECRET_KEY = env.str("SECRET_KEY")
+SECRET_KEY = env.not_empty("SECRET_KEY")
 SITE_URL = env.site_url("SITE_URL", **unless_production("http://127.0.0.1:8000"))
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
 _mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))

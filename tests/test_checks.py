@@ -60,6 +60,12 @@ def test_a_context_field_that_the_model_lacks_is_an_error_at_start(monitoring_se
     assert "gap.IngestorSession has no field 'kind'" in error.msg
 
 
+def test_times_without_zones_are_an_error_at_start(settings: Any) -> None:
+    settings.USE_TZ = False
+    (error,) = found("monitoring.E004")
+    assert error.hint == "Set USE_TZ = True."
+
+
 def test_a_database_that_runs_cannot_be_judged_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "oracle")
     (error,) = found("monitoring.E002")

@@ -1,17 +1,20 @@
 """Several real consumers tick the same monitors. Time is moved through the due column, not slept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
-from monitoring.models import Incident, Monitor, MonitorState, Repeat
+from monitoring.models import Delivery, Incident, Monitor, MonitorState, Repeat
 from monitoring.tasks import tick_monitors
+from monitoring.tick import check_monitors, remind
 from tests.consumer import Consumer, consumer, wait_for
 from tests.factories import make_monitor
 
@@ -88,3 +91,25 @@ def test_kills_and_restarts_skip_no_check_and_double_none(crew: Any) -> None:
         # A task that a killed consumer had taken is gone: the next tick does its work.
         wait_for(lambda: none_is_due() or (HUEY.pending_count() == 0 and tick_monitors() and False), 30)
     assert checks_of_each_monitor() == {ROUNDS}
+
+
+def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_again() -> None:
+    """Two workers meet: one reminds of an open incident while the other checks its monitor."""
+    now = timezone.now()
+    monitor = Monitor.objects.order_by("id")[0]
+    Monitor.objects.filter(pk=monitor.pk).update(repeat=Repeat.HOURS, repeat_hours=1)
+    monitor.refresh_from_db()
+    check_monitors([monitor], now)
+    assert Delivery.objects.count() == 1
+    later = now + timedelta(hours=1)
+    with ThreadPoolExecutor(2) as threads:
+        both = threads.map(in_thread, [lambda: remind(later), lambda: check_monitors([monitor], later)] * 5)
+        list(both)
+    assert Delivery.objects.count() == 2
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        connection.close()

@@ -133,7 +133,7 @@ def test_a_task_that_cannot_be_judged_stops_no_other(settings: Any) -> None:
 class GapElsewhere:
     """The demo's tables are in another database, where no statement about our runs reaches them."""
 
-    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
         return "elsewhere" if model._meta.app_label == "gap" else None
 
 

@@ -82,25 +82,24 @@ def compose(now: datetime, using: str) -> list[Message]:
         deliveries = list(group)
         together = [deliveries] if len(deliveries) > conf().DIGEST_OVER else [[one] for one in deliveries]
         for part in together:
-            messages += _composed(address, part, now, using)
+            readable = [(delivery, facts) for delivery in part if (facts := _facts(delivery))]
+            message = _compose(address, readable, now, using) if readable else None
+            messages += [message] if message else []
     return messages
 
 
-def _composed(address: str, deliveries: list[Delivery], now: datetime, using: str) -> list[Message]:
-    """One alert whose facts cannot be read stays pending alone; it holds up no other and no other address."""
+def _facts(delivery: Delivery) -> Facts | None:
+    """None where they cannot be read: that delivery stays pending alone, and holds up no other."""
     try:
-        message = _compose(address, deliveries, now, using)
+        return Facts.from_json(delivery.alert.facts)
     except Exception:
-        if len(deliveries) > 1:
-            return [message for one in deliveries for message in _composed(address, [one], now, using)]
-        logger.exception("No mail could be made of alert %s for %s", deliveries[0].alert_id, address)
-        return []
-    return [message] if message else []
+        logger.exception("No mail can be made of alert %s for %s", delivery.alert_id, delivery.address)
+        return None
 
 
-def _compose(address: str, deliveries: list[Delivery], now: datetime, using: str) -> Message | None:
+def _compose(address: str, readable: list[tuple[Delivery, Facts]], now: datetime, using: str) -> Message | None:
     """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
-    facts = [Facts.from_json(delivery.alert.facts) for delivery in deliveries]
+    deliveries, facts = [delivery for delivery, _ in readable], [facts for _, facts in readable]
     words = render(facts[0]) if len(facts) == 1 else render_digest(facts)
     with transaction.atomic(using=using):
         message = Message.objects.using(using).create(

@@ -30,7 +30,7 @@ def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
     No statement reaches two databases.
     """
     model = context.model
-    home = router.db_for_read(model)
+    home = router.db_for_write(model)  # where a replica is read, its rows are at home elsewhere
     if home != using:
         raise LookupError(f"{model._meta.label} is in the database {home!r}, the runs are in {using!r}")
     columns = {"monitoring_key": F("pk")}

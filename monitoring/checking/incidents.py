@@ -1,10 +1,10 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from monitoring.checking.due import Due
 from monitoring.models import Incident, Monitor, MonitorState
@@ -27,7 +27,9 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
 
     Called with the monitors' states locked, so that no other check opens or closes incidents of theirs meanwhile.
     """
-    tracked = foresee(claimed, outcomes, now, using)
+    # Locked, since another worker may just remind of one: what it owes must be known before this decides.
+    locked = _open_of(claimed, using).select_for_update(of=("self",)).order_by("id")
+    tracked = _tracked(claimed, outcomes, locked, now)
     incidents = [each.incident for each in tracked if each]
     changed = [incident for incident in incidents if incident.pk]
     fields = ["closed_at", "failing_checks", "last_failed_at", "facts"]
@@ -38,11 +40,7 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
     """What `track` would do, without writing it."""
-    known = Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in looked_at])
-    open_of = {incident.monitor_id: incident for incident in known}
-    return [
-        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(looked_at, outcomes, strict=True)
-    ]
+    return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
 def still_open(using: str) -> list[Tracked]:
@@ -50,10 +48,18 @@ def still_open(using: str) -> list[Tracked]:
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
-        Tracked(incident.monitor, incident.monitor.state, incident, Facts.from_json(incident.facts))
+        Tracked(incident.monitor, incident.monitor.state, incident, facts)
         for incident in locked
-        if incident.monitor
+        if incident.monitor and (facts := _readable(incident))
     ]
+
+
+def _readable(incident: Incident) -> Facts | None:
+    """None for what another version stored and this one cannot read: its next check writes it anew."""
+    try:
+        return Facts.from_json(incident.facts)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def note_told(incidents: Sequence[Incident], now: datetime, using: str) -> None:
@@ -73,6 +79,19 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
     taken = list(nobodys)
     nobodys.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
     return taken
+
+
+def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
+    return Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in looked_at])
+
+
+def _tracked(
+    looked_at: Sequence[Due], outcomes: Sequence[Outcome], known: Iterable[Incident], now: datetime
+) -> list[Tracked | None]:
+    open_of = {incident.monitor_id: incident for incident in known}
+    return [
+        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(looked_at, outcomes, strict=True)
+    ]
 
 
 def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:

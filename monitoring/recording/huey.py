@@ -25,7 +25,7 @@ from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
-from monitoring.recording.privacy import smells_of_secrets, written_error, written_parameters, written_reason
+from monitoring.recording.privacy import is_secret, written_error, written_parameters, written_reason
 from monitoring.recording.upsert import upsert
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
@@ -69,6 +69,7 @@ SIGNALS = {
 
 # Where the retries that a task had left when it started are noted. Huey does not send this attribute along.
 _RETRIES_AT_START = "_monitoring_retries_at_start"
+_STARTED_AT = "_monitoring_started_at"
 _MOST_RETRIES = 1024
 _MOST_ATTEMPTS = 2047  # that eleven bits can number: `retries=-1` never ends
 
@@ -125,6 +126,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     is_start = meaning.status is RunStatus.RUNNING
     if is_start:
         setattr(task, _RETRIES_AT_START, task.retries)
+        setattr(task, _STARTED_AT, now)
     status = _waiting_status(task, meaning.status, now, utc)
     if meaning.if_retried and task.retries:
         status = meaning.if_retried
@@ -136,7 +138,8 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         status=status,
         seq=_seq(task, status, now),
         submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
-        started_at=now if is_start else None,
+        # Said again at the end: if the start could not be written, the run would look as if it never started.
+        started_at=getattr(task, _STARTED_AT, None) if is_start or meaning.ends else None,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
         errors=_errors(meaning, exc),
@@ -212,7 +215,7 @@ def _context_id(parameters: dict[str, object], signature: inspect.Signature | No
     name = next(iter(signature.parameters), "") if signature else ""
     first = parameters.get(name)
     if isinstance(first, str):
-        return None if smells_of_secrets(name) else storable_name(first)
+        return None if is_secret(name) else storable_name(first)
     if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
         return storable_name(str(int(first)))
     return None

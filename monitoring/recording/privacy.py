@@ -22,11 +22,14 @@ MASK = "********"
 # More values than PARAMETERS_MAX characters can hold; 20 entries on each of 4 levels would take half a second.
 _VALUES_MAX = 1_000
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
+_SECRET_CONTEXT = re.compile(
+    "password|passwd|token|secret|(api|access|private|auth|encryption)_?key|authorization", re.IGNORECASE
+)
 
 
-def smells_of_secrets(name: str) -> bool:
-    """Whether what stands under this name is masked."""
-    return bool(_SECRET_NAME.search(name))
+def is_secret(name: str) -> bool:
+    """Whether a value under this name is no context id; an `order_key` is one, an `api_key` is not."""
+    return bool(_SECRET_CONTEXT.search(name))
 
 
 def written_parameters(parameters: Mapping[str, object]) -> str:
@@ -94,7 +97,7 @@ def _named(value: object) -> Mapping[Any, object] | None:
 def _plain_mapping(named: Mapping[Any, object], depth: int, places: Iterator[int]) -> dict[str, Any]:
     entries = zip(islice(named.items(), ITEMS_MAX), places, strict=False)
     printed = ((_printed(name), item) for (name, item), _ in entries)
-    return {name: MASK if smells_of_secrets(name) else _plain(item, depth - 1, places) for name, item in printed}
+    return {name: MASK if _SECRET_NAME.search(name) else _plain(item, depth - 1, places) for name, item in printed}
 
 
 def _printed(value: object) -> str:

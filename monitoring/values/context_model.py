@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model
+from django.db.models import CompositePrimaryKey, Model
 
 from monitoring.conf import conf
 from monitoring.values.text import head
@@ -40,6 +40,8 @@ def find_model(path: str) -> type[Model]:
 def find_context_model(path: str) -> ContextModel:
     """Raises LookupError as `find_model`, also when CONTEXT_FIELDS names a field that the model does not have."""
     model = find_model(path)
+    if isinstance(model._meta.pk, CompositePrimaryKey):
+        raise LookupError(f"{model._meta.label} has a composite key, and a context id is a single value")
     type_field = next((field for known, field in conf().CONTEXT_FIELDS.items() if _means(known, model)), None)
     if type_field:
         try:

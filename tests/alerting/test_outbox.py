@@ -130,10 +130,7 @@ def test_in_a_digest_too_facts_that_cannot_be_read_hold_up_no_other(monitoring_s
     owe_to(OPS, task_name="one")
     owe_to(OPS, task_name="two")
     dispatch(NOW)
-    assert [message.subject for message in django_mail.outbox] == [
-        "[ALERT] one Status Check Failed",
-        "[ALERT] two Status Check Failed",
-    ]
+    assert [message.subject for message in django_mail.outbox] == ["[ALERT] 2 Task Checks Failed"]
     assert Delivery.objects.get(message=None).alert == unreadable
 
 

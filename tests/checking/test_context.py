@@ -3,7 +3,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import OperationalError, models
 
 from monitoring.checking.evaluation import evaluate
 from monitoring.values.outcome import Check, Outcome, Verdict
@@ -292,7 +292,7 @@ def test_a_validation_field_that_is_gone_is_not_judged(monitoring_settings: Any)
 class SessionsElsewhere:
     """A database router."""
 
-    def db_for_read(self, model: type[models.Model], **hints: object) -> str | None:
+    def db_for_write(self, model: type[models.Model], **hints: object) -> str | None:
         return "elsewhere" if model is IngestorSession else None
 
 
@@ -304,3 +304,27 @@ def test_a_context_model_in_another_database_is_not_judged(settings: Any) -> Non
         f"context model {INGESTOR!r}: gap.IngestorSession is in the database 'elsewhere', the runs are in 'default'",
     )
     assert judge(COLLECTOR, "Hourly").verdict is Verdict.NOT_EXECUTED
+
+
+class ReadsFromReplica:
+    """As the example in Django's documentation of a primary with replicas."""
+
+    def db_for_read(self, model: type[models.Model], **hints: object) -> str | None:
+        return "replica" if model._meta.app_label == "gap" else None
+
+
+def test_a_model_that_is_read_from_a_replica_is_at_home_with_the_runs(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+    session = IngestorSession.objects.using("default").create(ingestor_type="hourly")
+    make_run(context_id=str(session.pk))
+    (outcome,) = evaluate([Check(make_expectation(context_model=INGESTOR), at=NOW)])
+    assert outcome.is_as_expected
+
+
+def test_trouble_with_the_database_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*args: Any) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("monitoring.checking.evaluation.newest_started", locked)
+    with pytest.raises(OperationalError, match="locked"):
+        evaluate([Check(make_expectation(context_model=INGESTOR), at=NOW)])

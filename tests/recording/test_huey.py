@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, DataError, OperationalError, connections, transaction
 from django.db.models import TextChoices
 from freezegun import freeze_time
 from huey import MemoryHuey, crontab, signals
@@ -16,9 +16,11 @@ from huey.contrib.djhuey import HUEY, close_db
 from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskLockedException, TaskTimeout
 
 from monitoring.models import BackgroundTask, database_alias
+from monitoring.recording import huey as recorder
 from monitoring.recording.huey import SIGNALS, connect, event_of
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
+from monitoring.values.run_event import RunStatus
 from tests.app.models import Customer
 from tests.factories import NOW, ago
 
@@ -804,6 +806,38 @@ def test_a_connection_that_was_cut_heals_and_nothing_is_lost(
     work(huey)
     assert (run().status, run().attempts) == ("Completed", 1)
     assert "Not recorded" not in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_run_whose_start_could_not_be_written_is_known_to_have_started(
+    huey: MemoryHuey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(huey)
+    written = recorder.upsert
+
+    def not_the_start(events: Any, using: str) -> None:
+        if events[0].status is RunStatus.RUNNING:
+            raise DataError("refused")
+        written(events, using)
+
+    monkeypatch.setattr(recorder, "upsert", not_the_start)
+    huey.enqueue(job.s())
+    work(huey)
+    assert run().status == "Completed"
+    assert run().started_at is not None
+    assert run().started_at <= run().finished_at
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "context_id"),
+    [("order_key", "ACME"), ("keyword", "ACME"), ("api_key", None), ("access_token", None), ("password", None)],
+)
+def test_a_secret_is_no_context_but_a_business_key_is(huey: MemoryHuey, name: str, context_id: str | None) -> None:
+    namespace: dict[str, Any] = {}
+    exec(f"def job({name}): ...", namespace)  # a parameter of that name
+    huey.enqueue(huey.task(name=f"job_{name}")(namespace["job"]).s("ACME"))
+    assert run().context_id == context_id
 
 
 @pytest.mark.django_db(transaction=True)
