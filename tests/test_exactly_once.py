@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from threading import Event, Thread, current_thread
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
+from monitoring import tick as story
 from monitoring.models import Delivery, Incident, Monitor, MonitorState, Repeat
 from monitoring.tasks import tick_monitors
 from monitoring.tick import check_monitors, remind
@@ -93,18 +94,38 @@ def test_kills_and_restarts_skip_no_check_and_double_none(crew: Any) -> None:
     assert checks_of_each_monitor() == {ROUNDS}
 
 
-def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_again() -> None:
-    """Two workers meet: one reminds of an open incident while the other checks its monitor."""
+def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two workers meet: one has owed a reminder and not yet committed it when the other checks the monitor."""
     now = timezone.now()
+    Monitor.objects.update(repeat=Repeat.HOURS, repeat_hours=1)
     monitor = Monitor.objects.order_by("id")[0]
-    Monitor.objects.filter(pk=monitor.pk).update(repeat=Repeat.HOURS, repeat_hours=1)
-    monitor.refresh_from_db()
     check_monitors([monitor], now)
     assert Delivery.objects.count() == 1
+
     later = now + timedelta(hours=1)
-    with ThreadPoolExecutor(2) as threads:
-        both = threads.map(in_thread, [lambda: remind(later), lambda: check_monitors([monitor], later)] * 5)
-        list(both)
+    has_owed, is_checked = Event(), Event()
+    owe = story.owe
+
+    def owe_and_linger(announcements: Any, at: datetime, using: str) -> None:
+        owe(announcements, at, using)
+        if current_thread() is reminding:
+            has_owed.set()
+            is_checked.wait(1)  # in vain where the check waits for this transaction, as it must
+
+    def check() -> None:
+        assert has_owed.wait(10)
+        check_monitors([monitor], later)
+        is_checked.set()
+
+    monkeypatch.setattr(story, "owe", owe_and_linger)
+    reminding, checking = (Thread(target=in_thread, args=[work]) for work in (lambda: remind(later), check))
+    reminding.start()
+    checking.start()
+    reminding.join()
+    checking.join()
+    assert is_checked.is_set()
     assert Delivery.objects.count() == 2
 
 

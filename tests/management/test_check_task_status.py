@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from monitoring.models import Alert, Message
 from tests.factories import make_run
+from tests.smtp import send_through
 
 pytestmark = pytest.mark.django_db
 
@@ -144,3 +145,26 @@ def test_a_database_that_is_away_ends_with_3_and_one_sentence(tmp_path: Path) ->
     assert done.returncode == 3
     assert "The database could not be asked" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_columns_do_not_say_stands_below_them(config: Any) -> None:
+    make_run("daily_report", "Queued", started_at=None, submitted_at=timezone.now())
+    sessions = {"context_model": "gap.models.IngestorSession", "context_type": "x"}
+    path = config(daily_report=GOOD, ingestor_session=GOOD | sessions)
+    _, out, _ = check("--dry-run", config=path)
+    assert "\ndaily_report: a run that never started is Queued, submitted 2" in out
+
+
+def test_what_could_not_be_sent_is_said_and_in_json_too(config: Any, settings: Any) -> None:
+    send_through("smtp://127.0.0.1:1", settings)
+    code, out, _ = check(config=config(daily_report=GOOD))
+    assert code == 2
+    assert "Not sent to ops@example.com, to be tried again: [ALERT] daily_report Has Not Executed (" in out
+    _, out, _ = check("--format=json", config=config(daily_report=GOOD))
+    assert [mail["sent"] for mail in json.loads(out)["mails"]] == [False]
+
+
+def test_a_name_with_an_escape_sequence_never_reaches_the_terminal(config: Any) -> None:
+    _, out, _ = check("--dry-run", config=config(**{"evil\x1b[2J\nname": GOOD}))
+    assert "\x1b" not in out
+    assert "evil [2J name" in out

@@ -49,8 +49,17 @@ def test_eml_is_a_whole_mail() -> None:
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
 
 
-def test_json_holds_the_parts() -> None:
-    assert json.loads(preview("--kind=mismatch", "--format=json")).keys() == {"subject", "text", "html"}
+def test_json_holds_the_parts_of_each_kind() -> None:
+    said = json.loads(preview("--format=json"))
+    assert said.keys() == set(KINDS)
+    assert said["mismatch"].keys() == {"subject", "text", "html"}
+
+
+@pytest.mark.parametrize("options", [["--format=html"], ["--format=eml"], ["--to=me@example.com", "--out=x"]])
+def test_options_that_contradict_each_other_end_with_3(options: list[str]) -> None:
+    with pytest.raises(CommandError) as caught:
+        preview(*options)
+    assert caught.value.returncode == 3
 
 
 def test_out_writes_one_file_a_mail(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ class Command(PluginCommand):
             if judged is not None:
                 cells[1] = (self.style.SUCCESS if judged.outcome.is_as_expected else self.style.ERROR)(cells[1])
             self.stdout.write("  ".join(cells).rstrip())
+        for judged in found.judged:
+            if said := _why(judged):
+                self.stdout.write(f"\n{one_line(judged.name)}: {said}")
         if mails.sent or mails.failed:
             self.stdout.write("")
         for message in mails.sent:
@@ -113,6 +116,14 @@ class Command(PluginCommand):
             self.stdout.write("")
         for note in notes:
             self.stdout.write(note)
+
+
+def _why(judged: Judged) -> str:
+    """What the columns do not say: why it could not be checked, or that a run was submitted and has not started."""
+    waiting = judged.outcome.waiting
+    if judged.outcome.reason or judged.outcome.run or not waiting:
+        return one_line(judged.outcome.reason)
+    return f"a run that never started is {waiting.status}, submitted {written(waiting.submitted_at)}"
 
 
 def _refuse_several(options: dict[str, Any]) -> None:

@@ -40,6 +40,8 @@ class Command(PluginCommand):
         parser.add_argument("--to", metavar="ADDRESS", help="send the mails to this address")
 
     def handle(self, **options: Any) -> None:
+        if options["to"] and options["out"]:
+            raise CouldNotTell("--to and --out exclude each other")
         now = database_now()
         kinds = [options["kind"]] if options["kind"] else KINDS
         facts = self._facts_of(options["monitor"], now) if options["monitor"] else _samples(now)
@@ -48,8 +50,14 @@ class Command(PluginCommand):
             self._send(mails, options["to"])
         elif options["out"]:
             self._write(mails, options["format"], options["out"])
-        else:
+        elif options["format"] == "json":
+            self.stdout.write(
+                json.dumps({kind: asdict(mail) for kind, mail in mails.items()}, indent=2, ensure_ascii=False)
+            )
+        elif options["format"] == "text" or len(mails) == 1:
             self.stdout.write("\n\n".join(_formatted(mail, options["format"]) for mail in mails.values()))
+        else:
+            raise CouldNotTell(f"--format {options['format']} shows one mail: name its --kind, or a folder with --out")
 
     def _facts_of(self, name: str, now: datetime) -> dict[AlertKind, Facts]:
         monitor = _the_monitor(name)
