@@ -17,23 +17,23 @@ CORE = "django.core.mail.backends"
 SMTP_PORTS = {"smtp": 25, "smtps": 465, "smtp+tls": 587}
 SMTP_TIMEOUT = 10  # seconds; Django's default is to wait for ever
 
-# The option of each Anymail provider that the URL's user part fills.
-# Source: Anymail 15.2, docs/esps; amazon_ses takes its credentials from the AWS environment.
-ANYMAIL_KEYS = {
-    "amazon_ses": None,
-    "brevo": "api_key",
-    "mailersend": "api_token",
-    "mailgun": "api_key",
-    "mailjet": "api_key",
-    "mailtrap": "api_token",
-    "mandrill": "api_key",
-    "postal": "api_key",
-    "postmark": "server_token",
-    "resend": "api_key",
-    "scaleway": "secret_key",
-    "sendgrid": "api_key",
-    "sparkpost": "api_key",
-    "unisender_go": "api_key",
+# The options that each Anymail provider demands: the URL's user part fills the first, its password the second, a query
+# parameter any of them. Source: Anymail 15.2, docs/esps; Amazon SES takes its credentials from the AWS environment.
+ANYMAIL_KEYS: dict[str, tuple[str, ...]] = {
+    "amazon_ses": (),
+    "brevo": ("api_key",),
+    "mailersend": ("api_token",),
+    "mailgun": ("api_key",),
+    "mailjet": ("api_key", "secret_key"),
+    "mailtrap": ("api_token",),
+    "mandrill": ("api_key",),
+    "postal": ("api_key", "api_url"),
+    "postmark": ("server_token",),
+    "resend": ("api_key",),
+    "scaleway": ("secret_key", "project_id"),
+    "sendgrid": ("api_key",),
+    "sparkpost": ("api_key",),
+    "unisender_go": ("api_key", "api_url"),
 }
 
 # How Django before 6.1 spells the options that its MAILERS setting takes.
@@ -119,12 +119,12 @@ def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
     if provider not in ANYMAIL_KEYS:
         known = ", ".join(name.replace("_", "-") for name in ANYMAIL_KEYS)
         raise EnvError(f"Anymail has no provider {provider!r}; it has {known}")
-    options: dict[str, Any] = dict(query)
-    key = ANYMAIL_KEYS[provider]
-    if key and parts.username:
-        options[key] = unquote(parts.username)
-    if key and key not in options:
-        raise EnvError(f"the {key} is missing: anymail+{provider}://{key.upper()}@")
+    demanded = ANYMAIL_KEYS[provider]
+    in_url = [unquote(part) for part in (parts.username, parts.password) if part]
+    options: dict[str, Any] = dict(zip(demanded, in_url, strict=False)) | query
+    for name in demanded:
+        if name not in options:
+            raise EnvError(f"the {name} is missing: anymail+{provider.replace('_', '-')}://?{name}=…")
     if provider == "mailgun" and parts.hostname:
         options["sender_domain"] = parts.hostname
     return Mailer(f"anymail.backends.{provider}.EmailBackend", options)

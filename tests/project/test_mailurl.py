@@ -41,6 +41,16 @@ CORE = "django.core.mail.backends"
         ),
         ("anymail+postmark://TOKEN@", "anymail.backends.postmark.EmailBackend", {"server_token": "TOKEN"}),
         ("anymail+amazon-ses:", "anymail.backends.amazon_ses.EmailBackend", {}),
+        (
+            "anymail+mailjet://KEY:SECRET@",
+            "anymail.backends.mailjet.EmailBackend",
+            {"api_key": "KEY", "secret_key": "SECRET"},
+        ),
+        (
+            "anymail+postal://KEY@?api_url=https://postal.example.org",
+            "anymail.backends.postal.EmailBackend",
+            {"api_key": "KEY", "api_url": "https://postal.example.org"},
+        ),
     ],
 )
 def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[str, Any]) -> None:
@@ -56,7 +66,9 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
         ("smtp://x:port", "not a URL: Port could not be cast"),
         ("smtp://x?timeout=soon", "the timeout 'soon' is no number of seconds"),
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
-        ("anymail+mailgun://", "the api_key is missing: anymail+mailgun://API_KEY@"),
+        ("anymail+mailjet://KEY@", "the secret_key is missing"),
+        ("smtp://[::1", "not a URL"),
+        ("anymail+mailgun://", "the api_key is missing: anymail+mailgun://?api_key="),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:
