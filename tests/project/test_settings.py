@@ -89,3 +89,8 @@ def test_a_command_says_the_problems_alone_and_ends_as_one_that_could_not_tell(t
     assert done.returncode == 3
     assert done.stderr.startswith("These environment variables are missing or wrong:\n")
     assert "Traceback" not in done.stderr
+
+
+def test_sqlite_takes_its_write_lock_at_the_start_of_a_transaction(tmp_path: Path) -> None:
+    code = "print(s.DATABASES['default']['OPTIONS']['transaction_mode'])"
+    assert settings_with(tmp_path, code, DEBUG="1", SECRET_KEY="x").stdout.strip() == "IMMEDIATE"

@@ -72,6 +72,9 @@ class Command(BaseCommand):
 
     def show_mails(self, files: list[Path]) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING("\nThe mails that went out"))
+        if not files:
+            self.stdout.write("EMAIL_URL sends them elsewhere than into files: look there, or unset it.")
+            return
         rows = [["TO", "SUBJECT", "OPEN"]]
         for file in files:
             mail = message_from_bytes(file.read_bytes(), policy=policy.default)
