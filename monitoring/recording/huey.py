@@ -8,29 +8,24 @@ and `canceled` are sent inside the `except` that caught their reason. A retry th
 """
 
 import inspect
-import logging
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.module_loading import autodiscover_modules
 from huey import Huey
 from huey import signals as huey_signals
 from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
-from monitoring.models import database_alias
+from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import is_secret, written_error, written_parameters, written_reason
-from monitoring.recording.upsert import upsert
+from monitoring.recording.writer import observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
-
-logger = logging.getLogger("monitoring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +66,8 @@ SIGNALS = {
 _RETRIES_AT_START = "_monitoring_retries_at_start"
 _STARTED_AT = "_monitoring_started_at"
 _MOST_RETRIES = 1024
-_MOST_ATTEMPTS = 2047  # that eleven bits can number: `retries=-1` never ends
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_clock = 0
 
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
@@ -91,30 +82,9 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(lambda: event_of(signal, task, exc, _now(), huey.utc), f"{signal} of {task.name} {task.id}")
+            observe(lambda: event_of(signal, task, exc, instant(), huey.utc), f"{signal} of {task.name} {task.id}")
 
     huey.signal()(record_signal)
-
-
-def observe(make_event: Callable[[], RunEvent], what: str) -> None:
-    """Writes one event and never raises: a run that cannot be recorded must still run."""
-    try:
-        _write(make_event(), database_alias())
-    except Exception:
-        logger.exception("Not recorded: %s", what)
-
-
-def _write(event: RunEvent, using: str) -> None:
-    connection = connections[using]
-    try:
-        # A savepoint where the host is inside a transaction, so that an error here leaves the host's work whole.
-        with transaction.atomic(using=using):
-            upsert([event], using)
-    except (InterfaceError, OperationalError):
-        if connection.in_atomic_block:
-            raise
-        connection.close()  # it may have been cut since it was last used; a new one tells
-        upsert([event], using)
 
 
 def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True) -> RunEvent:
@@ -148,13 +118,6 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     )
 
 
-def _now() -> datetime:
-    """The wall clock, but never the same microsecond twice nor an earlier one: the events of a run keep their order."""
-    global _clock
-    _clock = max(_clock + 1, time.time_ns() // 1000)
-    return _EPOCH + timedelta(microseconds=_clock)
-
-
 def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> RunStatus:
     if status is not RunStatus.QUEUED or task.eta is None:
         return status
@@ -171,7 +134,7 @@ def _seq(task: Any, status: RunStatus, now: datetime) -> int:
     if status in (RunStatus.PENDING, RunStatus.QUEUED):
         return int(status is RunStatus.QUEUED)
     retries = getattr(task, _RETRIES_AT_START, task.retries)
-    return (min(max(0, _MOST_RETRIES - retries), _MOST_ATTEMPTS) << 52) | (now - _EPOCH) // timedelta(microseconds=1)
+    return place(_MOST_RETRIES - retries, now)
 
 
 def _errors(meaning: Meaning, error: BaseException | None) -> str:

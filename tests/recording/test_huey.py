@@ -16,7 +16,7 @@ from huey.contrib.djhuey import HUEY, close_db
 from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskLockedException, TaskTimeout
 
 from monitoring.models import BackgroundTask, database_alias
-from monitoring.recording import huey as recorder
+from monitoring.recording import writer
 from monitoring.recording.huey import SIGNALS, connect, event_of
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
@@ -813,14 +813,14 @@ def test_a_run_whose_start_could_not_be_written_is_known_to_have_started(
     huey: MemoryHuey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(huey)
-    written = recorder.upsert
+    written = writer.upsert
 
     def not_the_start(events: Any, using: str) -> None:
         if events[0].status is RunStatus.RUNNING:
             raise DataError("refused")
         written(events, using)
 
-    monkeypatch.setattr(recorder, "upsert", not_the_start)
+    monkeypatch.setattr(writer, "upsert", not_the_start)
     huey.enqueue(job.s())
     work(huey)
     assert run().status == "Completed"
