@@ -8,6 +8,8 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         from monitoring import checks, tasks  # noqa: F401 - they register themselves
-        from monitoring.recording.huey import connect
+        from monitoring.alerting import tracking
+        from monitoring.recording import huey
 
-        connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed])
+        huey.connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed])
+        tracking.connect()

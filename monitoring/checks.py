@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
+from monitoring.alerting.outbox import mail_backend
 from monitoring.alerting.recipients import superuser_addresses
 from monitoring.checking.health import last_tick
 from monitoring.conf import conf
@@ -95,6 +96,23 @@ def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
             "check at once, one of them fails with 'database is locked' instead of waiting.",
             hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}.",
             id="monitoring.W004",
+        )
+    ]
+
+
+@checks.register
+def check_mail_timeout(**kwargs: Any) -> list[checks.CheckMessage]:
+    try:
+        timeout = getattr(mail_backend(), "timeout", 0)
+    except Exception:  # a backend that cannot be made: Django or the backend says why when it is used
+        return []
+    if timeout is not None:
+        return []
+    return [
+        checks.Warning(
+            "Mails are sent without a time-out: a mail server that hangs would hold up a worker for ever.",
+            hint="Set EMAIL_TIMEOUT = 10, or with MAILERS the option 'timeout'.",
+            id="monitoring.W005",
         )
     ]
 

@@ -1,5 +1,6 @@
 """What Huey runs for us."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,12 @@ from monitoring.models import database_now
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
 
-# A dead mail server costs a time-out for each message: the next minute's dispatch goes on, with a worker to spare.
+# What is left is sent by the next minute's dispatch.
 SENDING_MAX = timedelta(minutes=2)
+
+# One worker of a process sends at a time: a mail server that hangs must leave the others to the ticks.
+_sending = threading.Lock()
+_asked = threading.Event()
 
 # Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
 # does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
@@ -44,5 +49,14 @@ def tick_monitors() -> None:
 
 @db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=EXPIRES)
 def dispatch_owed() -> None:
-    """Sends what is still owed: what an earlier try could not, and what a process owed before it died."""
-    dispatch(database_now(), within=SENDING_MAX)
+    """Sends what is still owed: what an earlier try could not, and what a process owed before it died.
+
+    While another worker of this process sends, that one does it.
+    """
+    _asked.set()
+    while _asked.is_set() and _sending.acquire(blocking=False):
+        try:
+            _asked.clear()
+            dispatch(database_now(), within=SENDING_MAX)
+        finally:
+            _sending.release()

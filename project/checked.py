@@ -31,6 +31,14 @@ def sender(value: str) -> str:
     return value
 
 
+def webhook_secret(value: str) -> str:
+    """Empty, or what the provider writes into the webhook's address: `https://user:password@monitor.example.org/…`."""
+    user, colon, password = value.partition(":")
+    if value and not (user and colon and len(password) >= 16):
+        raise EnvError("is no user and password with a colon between them, the password of at least 16 characters")
+    return value
+
+
 def time_zone(value: str) -> str:
     if value not in available_timezones():
         raise EnvError(f"{value!r} is not a time zone; write an IANA name such as Europe/Berlin or UTC")

@@ -4,7 +4,8 @@
     smtp://user:password@host:25   smtps://…:465   smtp+tls://…:587
     anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon-ses:
 
-Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`.
+Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`. A
+time-out is in seconds.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,19 @@ ANYMAIL_KEYS: dict[str, tuple[str, ...]] = {
     "unisender_go": ("api_key", "api_url"),
 }
 
+# What Anymail calls the key by which each provider signs what it tells; the others are known by the secret alone, or by
+# the key that sends. Source: Anymail 15.2, docs/esps.
+SIGNING_KEYS = {
+    "mailersend": "SIGNING_SECRET",
+    "mailgun": "WEBHOOK_SIGNING_KEY",
+    "mailtrap": "TRACKING_SECRET",
+    "mandrill": "WEBHOOK_KEY",
+    "postal": "WEBHOOK_KEY",
+    "resend": "SIGNING_SECRET",
+    "sendgrid": "TRACKING_WEBHOOK_VERIFICATION_KEY",
+}
+PROVIDER_TIMEOUT = 10  # seconds; Anymail's default is 30
+
 # How Django before 6.1 spells the options that its MAILERS setting takes.
 LEGACY_SETTINGS = {
     "file_path": "EMAIL_FILE_PATH",
@@ -56,15 +70,30 @@ class Mailer:
     backend: str
     options: dict[str, Any]
 
+    @property
+    def provider(self) -> str:
+        """Anymail's name of it; empty for Django's own ways to send."""
+        return self.backend.split(".")[2] if self.backend.startswith("anymail.") else ""
+
     def settings(self, django_version: tuple[Any, ...]) -> dict[str, Any]:
-        """The Django settings that select this mailer, in the form that this version of Django wants."""
+        """The Django settings that select this mailer, in the form that this version of Django wants.
+
+        Anymail's stand in a setting of their own.
+        """
         if django_version >= (6, 1):
             return {"MAILERS": {"default": {"BACKEND": self.backend, "OPTIONS": self.options}}}
-        if self.backend.startswith("anymail."):
-            provider = self.backend.split(".")[2]
-            options = {f"{provider}_{name}".upper(): value for name, value in self.options.items()}
-            return {"EMAIL_BACKEND": self.backend, "ANYMAIL": options}
-        return {"EMAIL_BACKEND": self.backend} | {LEGACY_SETTINGS[name]: value for name, value in self.options.items()}
+        legacy = {} if self.provider else {LEGACY_SETTINGS[name]: value for name, value in self.options.items()}
+        return {"EMAIL_BACKEND": self.backend} | legacy
+
+    def anymail(self, webhook_secret: str = "", signing_key: str = "") -> dict[str, Any]:
+        """The setting ANYMAIL: a provider's options stand there too, since its webhook may want the key that sends."""
+        options = dict(self.options) if self.provider else {}
+        timeout = options.pop("timeout", PROVIDER_TIMEOUT)
+        if signing_key and self.provider in SIGNING_KEYS:
+            options[SIGNING_KEYS[self.provider]] = signing_key
+        # A provider that knows no tags or headers like ours still sends the mail.
+        common = {"WEBHOOK_SECRET": webhook_secret, "REQUESTS_TIMEOUT": timeout, "IGNORE_UNSUPPORTED_FEATURES": True}
+        return common | {f"{self.provider}_{name}".upper(): value for name, value in options.items()}
 
 
 def split(url: str) -> SplitResult:
@@ -103,16 +132,23 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     unknown = sorted(query.keys() - {"timeout"})
     if unknown:
         raise EnvError(f"unknown option {unknown[0]!r}; an SMTP address takes only 'timeout'")
-    timeout = query.get("timeout", str(SMTP_TIMEOUT))
-    if not timeout.isdecimal():
-        raise EnvError(f"the timeout {timeout!r} is no number of seconds")
     port = parts.port or SMTP_PORTS[parts.scheme]
-    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": int(timeout)}
+    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": SMTP_TIMEOUT}
+    options |= _timeout(query)
     if parts.username:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
     if parts.scheme != "smtp":
         options["use_ssl" if parts.scheme == "smtps" else "use_tls"] = True
     return options
+
+
+def _timeout(query: dict[str, str]) -> dict[str, int]:
+    timeout = query.get("timeout")
+    if timeout is None:
+        return {}
+    if not timeout.isdecimal():
+        raise EnvError(f"the timeout {timeout!r} is no number of seconds")
+    return {"timeout": int(timeout)}
 
 
 def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
@@ -127,4 +163,5 @@ def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
             raise EnvError(f"the {name} is missing: anymail+{provider.replace('_', '-')}://?{name}=…")
     if provider == "mailgun" and parts.hostname:
         options["sender_domain"] = parts.hostname
+    options |= _timeout(query)
     return Mailer(f"anymail.backends.{provider}.EmailBackend", options)

@@ -25,6 +25,7 @@ env.add_parser("not_empty", checked.not_empty)
 env.add_parser("site_url", checked.site_url)
 env.add_parser("sender", checked.sender)
 env.add_parser("time_zone", checked.time_zone)
+env.add_parser("webhook_secret", checked.webhook_secret)
 
 DEBUG = env.bool("DEBUG", False)
 VAR = env.path("VAR_DIR", BASE_DIR / "var")
@@ -39,6 +40,9 @@ SECRET_KEY = env.not_empty("SECRET_KEY")
 SITE_URL = env.site_url("SITE_URL", **unless_production("http://127.0.0.1:8000"))
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
 _mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))
+# For the provider's word on what became of a mail; without a secret there is no address to say it at.
+_webhook_secret: str = env.webhook_secret("ANYMAIL_WEBHOOK_SECRET", "")
+_signing_key: str = env.str("ANYMAIL_SIGNING_KEY", "")
 _database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
 # Heroku says REDIS_URL, and its certificates are signed by nobody that one could know.
 _redis_url = env.str("REDIS_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
@@ -121,7 +125,9 @@ DATABASES = {"default": _database}
 # `immediate` would follow DEBUG if it were not set: tasks would then run inside the web process.
 HUEY = {**_queue, "immediate": False, "results": False}
 
+MAIL_PROVIDER = _mailer.provider
 globals().update(_mailer.settings(django.VERSION))
+ANYMAIL: dict[str, Any] = _mailer.anymail(_webhook_secret, _signing_key)
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 STORAGES = {

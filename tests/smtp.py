@@ -17,11 +17,16 @@ from project import mailurl
 
 @dataclass
 class MailServer:
-    """Keeps what it takes, as (recipients, mail), and refuses the addresses in `refused`."""
+    """Keeps what it takes, as (recipients, mail); refuses the addresses in `refused`, puts off those in `busy`.
+
+    It puts off the mails too whose subject is `unwanted`.
+    """
 
     port: int
     received: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
     connections: int = 0
 
     @property
@@ -36,11 +41,15 @@ class MailServer:
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         if address in self.refused:
             return "550 5.1.1 There is nobody of that name"
+        if address in self.busy:
+            return "450 4.2.1 Try again later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         mail = message_from_bytes(envelope.content, policy=policy.default)
+        if mail["Subject"] in self.unwanted:
+            return "451 4.7.1 Not now"
         self.received.append((list(envelope.rcpt_tos), mail))
         return "250 Taken"
 
@@ -74,6 +83,7 @@ def send_by(backend: type[BaseEmailBackend], settings: Any) -> None:
 def _use(mailer: mailurl.Mailer, settings: Any) -> None:
     for name, value in mailer.settings(django.VERSION).items():
         setattr(settings, name, value)
+    settings.ANYMAIL = mailer.anymail()
 
 
 class Killed(BaseEmailBackend):

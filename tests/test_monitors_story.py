@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from freezegun import freeze_time
 
-from monitoring.alerting.outbox import compose
+from monitoring.alerting.composing import compose
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import check_monitors, tick
 from monitoring.values.facts import Facts

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.actions import ACTIONS
-from monitoring.admin.display import badge, run_badge, when
+from monitoring.admin.display import badge, link, run_badge, when
 from monitoring.admin.forms import (
     CONTEXT_MODELS,
     CONTEXT_TYPES,
@@ -31,9 +31,10 @@ from monitoring.admin.forms import (
     MonitorForm,
 )
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
-from monitoring.admin.parts import overview_link, table, zone_of
+from monitoring.admin.parts import message_badge, overview_link, table, zone_of
 from monitoring.alerting.mail import written_hours
-from monitoring.alerting.recipients import superuser_addresses
+from monitoring.alerting.recipients import last_messages, superuser_addresses
+from monitoring.alerting.states import state_of
 from monitoring.checking.advice import advice
 from monitoring.checking.due import plan_new
 from monitoring.checking.history import context_models, context_types, seen_names
@@ -44,8 +45,11 @@ from monitoring.recording.huey import registered_names
 from monitoring.values.expectation import ConfigError
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.text import head, one_line
 
 ADDRESSES_SHOWN = 2
+ADDRESSES_LOOKED_AT = 100
+SAID_SHOWN = 200  # characters
 TIMES_SHOWN = 5
 VERB_TONES = {Verb.NEW: "good", Verb.CHANGED: "busy", Verb.SAME: "idle"}
 
@@ -116,14 +120,14 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     actions = ACTIONS
-    readonly_fields = ["comes"]
+    readonly_fields = ["comes", "last_mails"]
     fieldsets = [
         (None, {"fields": ["name", "enabled"]}),
         ("What is expected", {"fields": ["task_name", "expected_statuses", "lookback_hours"]}),
         ("When it is checked", {"fields": ["schedule", "time_zone", "comes"]}),
         (
             "Who is told, and how often",
-            {"fields": ["notify_to", "alert_after", "repeat", "repeat_hours", "tell_recovery"]},
+            {"fields": ["notify_to", "last_mails", "alert_after", "repeat", "repeat_hours", "tell_recovery"]},
         ),
         (
             "Only the runs of one business context",
@@ -208,6 +212,25 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 list(zones),
                 [[f"{moment.astimezone(ZoneInfo(zone)):{form}}" for zone, form in zones.items()] for moment in times],
             ),
+        )
+
+    @admin.display(description="Last mails")
+    def last_mails(self, monitor: Monitor) -> SafeString:
+        """How far the newest mail to each came, of whatever monitor: an address that bounces does so for all."""
+        addresses = list(map(str, monitor.notify_to)) or list(superuser_addresses())
+        newest = last_messages(addresses[:ADDRESSES_LOOKED_AT], database_alias())
+        return table(
+            ["Address", "Last mail", "When", "What was said of it"],
+            [
+                [
+                    link(message, address, self.admin_site.name),
+                    message_badge(state_of(message)),
+                    when(message.sent_at or message.created_at),
+                    head(one_line(message.error or message.provider_said), SAID_SHOWN) or "–",
+                ]
+                for address, message in sorted(newest.items())
+            ],
+            empty="No mail has gone to these addresses yet.",
         )
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are

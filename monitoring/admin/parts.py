@@ -20,10 +20,15 @@ from monitoring.models import Incident, Monitor
 from monitoring.values.facts import AlertKind, Facts
 
 MESSAGE_TONES = {
-    MessageState.SENT: "good",
-    MessageState.GIVEN_UP: "bad",
-    MessageState.FAILED: "busy",
     MessageState.PENDING: "idle",
+    MessageState.FAILED: "busy",
+    MessageState.GIVEN_UP: "bad",
+    MessageState.SENT: "good",
+    MessageState.DEFERRED: "busy",
+    MessageState.DELIVERED: "good",
+    MessageState.REJECTED: "bad",
+    MessageState.BOUNCED: "bad",
+    MessageState.COMPLAINED: "bad",
 }
 # A mail may hold what a task or a project's template put into it: in its frame nothing runs and nothing is submitted.
 FRAME_HEADERS = {

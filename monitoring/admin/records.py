@@ -23,11 +23,13 @@ from monitoring.admin.parts import (
     lasted,
     message_badge,
     overview_link,
+    pairs,
     pre,
     table,
 )
 from monitoring.alerting.outbox import send_again
-from monitoring.alerting.states import IN_STATE, MessageState, state_of
+from monitoring.alerting.states import MessageState, in_state, state_of
+from monitoring.alerting.tracking import TIMES
 from monitoring.checking.incidents import acknowledge
 from monitoring.checking.runs import run_that_decided
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, database_alias, database_now
@@ -35,6 +37,7 @@ from monitoring.values.text import head
 
 LISTED = 50  # rows of another record on a page
 ERROR_SHOWN = 60  # characters in a list
+RETURNED = (MessageState.BOUNCED, MessageState.REJECTED, MessageState.COMPLAINED)
 
 # A list shows no text of a mail, a task's errors or parameters: these may be long.
 LIGHT_DELIVERIES = Prefetch(
@@ -383,8 +386,8 @@ class MessageStates(admin.SimpleListFilter):
         return [(state.name.lower(), state.value.capitalize()) for state in MessageState]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = {state.name.lower(): IN_STATE[state] for state in MessageState}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(wanted)
+        wanted = {state.name.lower(): state for state in MessageState}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(in_state(wanted))
 
 
 @admin.register(Message)
@@ -404,6 +407,7 @@ class MessageAdmin(Records):
         "next_attempt_exactly",
         "error_as_said",
         "provider_id",
+        "told_by_provider",
         "carries",
         "text_part",
         "html_part",
@@ -452,7 +456,8 @@ class MessageAdmin(Records):
 
     @admin.display(description="error")
     def said(self, message: Message) -> str:
-        return head(message.error.partition("\n")[0], ERROR_SHOWN) or "–"
+        said = message.error or (message.provider_said if state_of(message) in RETURNED else "")
+        return head(said.partition("\n")[0], ERROR_SHOWN) or "–"
 
     @admin.display(description="written")
     def created_exactly(self, message: Message) -> SafeString | str:
@@ -471,6 +476,13 @@ class MessageAdmin(Records):
     @admin.display(description="last error")
     def error_as_said(self, message: Message) -> SafeString | str:
         return pre(message.error)
+
+    @admin.display(description="the provider told")
+    def told_by_provider(self, message: Message) -> SafeString | str:
+        told = sorted((at, name) for name in TIMES if (at := getattr(message, name)))
+        rows: list[tuple[str, Any]] = [(name.removesuffix("_at").capitalize(), exactly(at)) for at, name in told]
+        rows += [("In its words", message.provider_said)] if message.provider_said else []
+        return pairs(rows) if rows else "nothing yet"
 
     @admin.display(description="carries")
     def carries(self, message: Message) -> SafeString:

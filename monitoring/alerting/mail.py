@@ -11,7 +11,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import css_inline
-from django.core.mail import EmailMultiAlternatives
 from django.template import Context, Engine
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -75,13 +74,6 @@ def render_digest(alerts: Sequence[Facts]) -> Mail:
         "site_url": conf().SITE_URL,
     }
     return _render(DIGEST_TEMPLATE, subject, context, timezone.get_default_timezone())
-
-
-def message_to(address: str, mail: Mail) -> EmailMultiAlternatives:
-    """The mail as Django sends it, from DEFAULT_FROM_EMAIL."""
-    message = EmailMultiAlternatives(mail.subject, mail.text, to=[address])
-    message.attach_alternative(mail.html, "text/html")
-    return message
 
 
 def subject_of(facts: Facts) -> str:

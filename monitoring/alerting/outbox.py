@@ -1,21 +1,23 @@
-"""From deliveries to sent mails. A crash anywhere repeats a mail at worst and loses none."""
+"""From messages to sent mails. A crash anywhere repeats a mail at worst and loses none."""
 
 import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
+from anymail.exceptions import AnymailUnsupportedFeature
 from django.core import mail
-from django.core.mail import EmailMessage
-from django.db import transaction
+from django.core.mail import EmailMultiAlternatives
+from django.db.models import Q
 
-from monitoring.alerting.mail import Mail, message_to, render, render_digest
-from monitoring.conf import conf
-from monitoring.models import Delivery, Message, database_alias
+from monitoring.alerting.composing import compose
+from monitoring.alerting.envelope import bare, envelope
+from monitoring.alerting.failures import NothingSent, is_permanent
+from monitoring.alerting.mail import render
+from monitoring.models import Message, database_alias
 from monitoring.values.facts import Facts
 from monitoring.values.text import head, storable
 
@@ -23,7 +25,9 @@ logger = logging.getLogger("monitoring")
 
 LEASE = timedelta(minutes=5)  # a sender that has not stamped a message by then is taken for dead
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one again and again
-GIVE_UP_AFTER = timedelta(days=1)
+RETRY_FOR = timedelta(days=1)
+PATIENCE = timedelta(seconds=20)  # what a dispatch in the background spends on servers that do not answer
+LOOKED_AT = 10  # messages read at once
 ERROR_MAX = 2_000
 
 
@@ -35,17 +39,45 @@ class Dispatched:
     failed: tuple[Message, ...]
 
 
+class Turn:
+    """One dispatch's time: where its clock stands, and whether it may go on.
+
+    Without `within` it may for ever. With it, it ends when that has passed, or PATIENCE was spent in vain: a server
+    that hangs holds up its worker no longer.
+    """
+
+    def __init__(self, began_at: datetime, within: timedelta | None) -> None:
+        self.began_at = began_at
+        self.wasted = timedelta(0)
+        self._within = within
+        self._began = time.monotonic()
+
+    @property
+    def now(self) -> datetime:
+        return self.began_at + timedelta(seconds=time.monotonic() - self._began)
+
+    def is_over(self) -> bool:
+        if self._within is None:
+            return False
+        return self.now - self.began_at >= self._within or self.wasted >= PATIENCE
+
+
 class Line:
     """The connection that all mails of one dispatch share, opened for the first of them."""
 
     def __init__(self) -> None:
         self._backend: Any = None
 
-    def send(self, message: EmailMessage) -> None:
-        """Raises whatever the mail backend raises."""
-        self._backend = self._backend or _mail_backend()
+    def send(self, email: EmailMultiAlternatives) -> None:
+        """Raises whatever the mail backend raises, and NothingSent where it raises nothing."""
+        self._backend = self._backend or mail_backend()
         self._backend.open()
-        self._backend.send_messages([message])
+        try:
+            sent = self._backend.send_messages([email])
+        except AnymailUnsupportedFeature:
+            sent = self._backend.send_messages([bare(email)])
+        if sent == 0:  # not None: not every backend counts
+            raise NothingSent
 
     def close(self) -> None:
         """Called after an error too, which may have left the connection in any state: the next mail opens another."""
@@ -55,116 +87,119 @@ class Line:
                 backend.close()
 
 
-def _mail_backend() -> Any:
+def mail_backend() -> Any:
     """The default way to send, of Django 6.1's MAILERS or of the settings before it."""
     return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
 
 
 def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
     """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
-    using = database_alias()
-    compose(now, using)
+    using, turn = database_alias(), Turn(now, within)
     sent: list[Message] = []
     failed: list[Message] = []
-    began, passed = time.monotonic(), timedelta(0)
+    unanswered = _unanswered_addresses(using)
     with contextlib.closing(Line()) as line:
-        while (within is None or passed < within) and (message := _claim(now, now + passed, using)):
-            (sent if _send(message, line, now + passed, using) else failed).append(message)
-            passed = timedelta(seconds=time.monotonic() - began)
+        for message in _claims(turn, failed, using):
+            if not _send(message, line, turn, using):
+                failed.append(message)
+                continue
+            sent.append(message)
+            if message.address in unanswered:
+                unanswered.discard(message.address)
+                _bring_forward(message.address, turn.began_at, using)
     return Dispatched(sent=tuple(sent), failed=tuple(failed))
 
 
-def compose(now: datetime, using: str) -> list[Message]:
-    """Writes the messages that carry the pending deliveries, their text frozen."""
-    pending = Delivery.objects.using(using).filter(message=None).select_related("alert").order_by("address", "id")
-    messages = []
-    for address, group in groupby(pending, key=lambda delivery: delivery.address):
-        deliveries = list(group)
-        together = [deliveries] if len(deliveries) > conf().DIGEST_OVER else [[one] for one in deliveries]
-        for part in together:
-            readable = [(delivery, facts) for delivery in part if (facts := _facts(delivery))]
-            message = _compose(address, readable, now, using) if readable else None
-            messages += [message] if message else []
-    return messages
+def _claims(turn: Turn, failed: list[Message], using: str) -> Iterator[Message]:
+    """Messages whose time has come, each this sender's alone; those that it could not send are not tried twice.
+
+    They are read ten at a time and claimed one by one: a lease on ten would run out while the first is sent slowly.
+    """
+    while not turn.is_over():
+        compose(turn.began_at, using)
+        due = _due(turn.began_at, failed, using)
+        if not due:
+            return
+        for message in due:
+            if turn.is_over():
+                return
+            if _claim(message, turn.now, using):
+                yield message
 
 
-def _facts(delivery: Delivery) -> Facts | None:
-    """None where they cannot be read: that delivery stays pending alone, and holds up no other."""
+def _due(now: datetime, failed: list[Message], using: str) -> list[Message]:
+    """Those first that were tried least, so that what is new never waits for what fails."""
+    unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=now)
+    free = unsent.filter(Q(leased_until=None) | Q(leased_until__lte=now))
+    untried = free.exclude(pk__in=[message.pk for message in failed])
+    return list(untried.order_by("attempts", "next_attempt_at", "id")[:LOOKED_AT])
+
+
+def _claim(message: Message, now: datetime, using: str) -> bool:
+    """Whether it is ours: another sender that took it meanwhile has counted an attempt."""
+    as_read = Message.objects.using(using).filter(pk=message.pk, attempts=message.attempts, sent_at=None)
+    message.attempts += 1
+    message.leased_until = now + LEASE
+    return bool(as_read.update(attempts=message.attempts, leased_until=message.leased_until))
+
+
+def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
+    began_at = turn.now
+    email = envelope(message)
     try:
-        return Facts.from_json(delivery.alert.facts)
-    except Exception:
-        logger.exception("No mail can be made of alert %s for %s", delivery.alert_id, delivery.address)
-        return None
-
-
-def _compose(address: str, readable: list[tuple[Delivery, Facts]], now: datetime, using: str) -> Message | None:
-    """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
-    deliveries, facts = [delivery for delivery, _ in readable], [facts for _, facts in readable]
-    words = render(facts[0]) if len(facts) == 1 else render_digest(facts)
-    with transaction.atomic(using=using):
-        message = Message.objects.using(using).create(
-            address=address,
-            subject=words.subject,
-            text=words.text,
-            html=words.html,
-            created_at=now,
-            next_attempt_at=now,
-        )
-        ours = Delivery.objects.using(using).filter(pk__in=[delivery.pk for delivery in deliveries], message=None)
-        if ours.update(message=message) == len(deliveries):
-            return message
-        transaction.set_rollback(True, using=using)  # another dispatch composed some of them meanwhile
-    return None
-
-
-def _claim(due_by: datetime, now: datetime, using: str) -> Message | None:
-    """Takes one message at a time: a lease taken for many would run out while the first of them is sent slowly."""
-    with transaction.atomic(using=using):
-        message = (
-            Message.objects.using(using)
-            .filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=due_by)
-            .select_for_update(skip_locked=True)
-            .order_by("next_attempt_at", "id")
-            .first()
-        )
-        if message:
-            message.attempts += 1
-            message.next_attempt_at = now + LEASE
-            message.save(using=using, update_fields=["attempts", "next_attempt_at"])
-    return message
-
-
-def _send(message: Message, line: Line, now: datetime, using: str) -> bool:
-    try:
-        line.send(message_to(message.address, Mail(message.subject, message.text, message.html)))
+        line.send(email)
     except Exception as error:  # one address's failure never touches another's
         line.close()
         logger.warning("Not sent to %s: %s: %s", message.address, message.subject, error)
-        message.error = _said(error)
-        _put_off(message, now)
-        message.save(using=using, update_fields=["error", "gave_up_at", "next_attempt_at"])
+        turn.wasted += turn.now - began_at
+        _note_failure(message, error, turn.now, using)
         return False
-    message.sent_at, message.error = now, ""
-    message.save(using=using, update_fields=["sent_at", "error"])
+    message.sent_at, message.leased_until, message.error = turn.began_at, None, ""
+    message.provider_id = _provider_id(email)
+    _write(message, using, "sent_at", "leased_until", "error", "provider_id")
     return True
 
 
-def _put_off(message: Message, now: datetime) -> None:
-    if now - message.created_at >= GIVE_UP_AFTER:
+def _note_failure(message: Message, error: Exception, now: datetime, using: str) -> None:
+    message.error = head(storable(f"{type(error).__name__}: {error}"), ERROR_MAX)
+    message.leased_until = None
+    if is_permanent(error) or now >= (message.retry_until or message.created_at + RETRY_FOR):
         message.gave_up_at = now
     else:
         message.next_attempt_at = now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]
+    _write(message, using, "error", "leased_until", "gave_up_at", "next_attempt_at")
 
 
-def _said(error: Exception) -> str:
-    return head(storable(f"{type(error).__name__}: {error}"), ERROR_MAX)
+def _write(message: Message, using: str, *fields: str) -> None:
+    """Unless it was sent meanwhile, by a sender that took this one for dead."""
+    unsent = Message.objects.using(using).filter(pk=message.pk, sent_at=None)
+    unsent.update(**{field: getattr(message, field) for field in fields})
+
+
+def _provider_id(email: EmailMultiAlternatives) -> str:
+    status = getattr(email, "anymail_status", None)
+    given = status and status.message_id
+    return head(storable(given), 998) if isinstance(given, str) else ""
+
+
+def _unanswered_addresses(using: str) -> set[str]:
+    tried = Message.objects.using(using).filter(sent_at=None, gave_up_at=None).exclude(error="")
+    return set(tried.order_by().values_list("address", flat=True).distinct())
+
+
+def _bring_forward(address: str, now: datetime, using: str) -> None:
+    """The address's server takes mails: what waits for another try need not wait longer."""
+    waiting = Message.objects.using(using).filter(
+        address=address, sent_at=None, gave_up_at=None, next_attempt_at__gt=now
+    )
+    waiting.exclude(error="").update(next_attempt_at=now)
 
 
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:
-    """Makes these messages due at once, given up or not; returns those, which leaves out what was sent."""
+    """Makes these messages due at once, given up or not, and for another day; returns those, without what was sent."""
     unsent = Message.objects.using(using).filter(pk__in=keys, sent_at=None)
     messages = list(unsent)
-    unsent.update(gave_up_at=None, next_attempt_at=now)
+    unsent.update(gave_up_at=None, next_attempt_at=now, retry_until=now + RETRY_FOR, attempts=0)
     return messages
 
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.validators import validate_email
+from django.db.models import Max
 
-from monitoring.models import Delivery, Incident
+from monitoring.models import Delivery, Incident, Message
 
 
 def told_of(incidents: Sequence[Incident], using: str) -> dict[int, tuple[str, ...]]:
@@ -16,6 +17,14 @@ def told_of(incidents: Sequence[Incident], using: str) -> dict[int, tuple[str, .
     for incident_id, address in deliveries.order_by("id").values_list("alert__incident_id", "address"):
         told.setdefault(incident_id, {})[address] = None
     return {incident_id: tuple(addresses) for incident_id, addresses in told.items()}
+
+
+def last_messages(addresses: Sequence[str], using: str) -> dict[str, Message]:
+    """By address, the newest mail to it, without its words; addresses that never got one are left out."""
+    to_these = Message.objects.using(using).filter(address__in=addresses).order_by()
+    newest = [row["newest"] for row in to_these.values("address").annotate(newest=Max("pk"))]
+    messages = Message.objects.using(using).defer("text", "html").filter(pk__in=newest)
+    return {message.address: message for message in messages}
 
 
 def superuser_addresses() -> tuple[str, ...]:

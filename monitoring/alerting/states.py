@@ -8,30 +8,62 @@ from monitoring.models import Message
 
 
 class MessageState(StrEnum):
-    SENT = "sent"
-    """The mail server took it."""
-
-    GIVEN_UP = "given up"
-    """It was tried for a day, and is not tried again unless somebody wants it."""
+    PENDING = "pending"
+    """It waits for its first attempt, or is being sent."""
 
     FAILED = "failed"
     """The last attempt did; another follows."""
 
-    PENDING = "pending"
-    """It waits for its first attempt, or is being sent."""
+    GIVEN_UP = "given up"
+    """It was refused for good, or tried for a day in vain, and is not tried again unless somebody wants it."""
+
+    SENT = "sent"
+    """The mail server or the provider took it, and nothing was heard of it since."""
+
+    DEFERRED = "deferred"
+    """The address's server put it off; the provider tries again."""
+
+    DELIVERED = "delivered"
+    """The address's server took it."""
+
+    REJECTED = "rejected"
+    """The provider took it and then would not send it, for instance since the address has bounced before."""
+
+    BOUNCED = "bounced"
+    """The address's server sent it back."""
+
+    COMPLAINED = "called spam"
+    """It arrived, and its reader told the provider that it is spam: the next one may be rejected."""
 
 
-IN_STATE = {
-    MessageState.SENT: ~Q(sent_at=None),
-    MessageState.GIVEN_UP: Q(sent_at=None) & ~Q(gave_up_at=None),
-    MessageState.FAILED: Q(sent_at=None, gave_up_at=None) & ~Q(error=""),
-    MessageState.PENDING: Q(sent_at=None, gave_up_at=None, error=""),
+# What the provider told, the worst first: it says more than that the mail was sent.
+_TOLD = {
+    MessageState.COMPLAINED: "complained_at",
+    MessageState.BOUNCED: "bounced_at",
+    MessageState.REJECTED: "rejected_at",
+    MessageState.DELIVERED: "delivered_at",
+    MessageState.DEFERRED: "deferred_at",
 }
 
 
 def state_of(message: Message) -> MessageState:
     if message.sent_at:
-        return MessageState.SENT
+        return next((state for state, name in _TOLD.items() if getattr(message, name)), MessageState.SENT)
     if message.gave_up_at:
         return MessageState.GIVEN_UP
     return MessageState.FAILED if message.error else MessageState.PENDING
+
+
+def in_state(state: MessageState) -> Q:
+    """The condition on messages that `state_of` gives this state."""
+    match state:
+        case MessageState.PENDING:
+            return Q(sent_at=None, gave_up_at=None, error="")
+        case MessageState.FAILED:
+            return Q(sent_at=None, gave_up_at=None) & ~Q(error="")
+        case MessageState.GIVEN_UP:
+            return Q(sent_at=None) & ~Q(gave_up_at=None)
+    told = list(_TOLD)
+    worse = told[: told.index(state)] if state in told else told
+    condition = ~Q(sent_at=None) & Q(**{_TOLD[each]: None for each in worse})
+    return condition & ~Q(**{_TOLD[state]: None}) if state in told else condition

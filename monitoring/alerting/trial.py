@@ -1,6 +1,7 @@
 """One alert sent to whoever wants to see how it arrives; stored nowhere and owed to nobody."""
 
-from monitoring.alerting.mail import message_to, render
+from monitoring.alerting.envelope import message_to
+from monitoring.alerting.mail import render
 from monitoring.values.facts import Facts
 
 PREFIX = "[TEST] "

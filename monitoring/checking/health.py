@@ -74,9 +74,15 @@ def _mails(now: datetime) -> Iterator[Problem]:
         minutes = MAIL_STUCK_AFTER // timedelta(minutes=1)
         mails = "1 mail is" if unsent == 1 else f"{unsent} mails are"
         yield Problem("mail-stuck", f"{mails} not sent after {minutes} minutes; the messages' pages say why")
-    given_up = Message.objects.using(using).filter(sent_at=None, gave_up_at__gte=now - GAVE_UP_WITHIN).count()
+    since = now - GAVE_UP_WITHIN
+    given_up = Message.objects.using(using).filter(sent_at=None, gave_up_at__gte=since).count()
     if given_up:
         mails = "1 mail was" if given_up == 1 else f"{given_up} mails were"
         yield Problem(
             "mail-given-up", f"{mails} given up in the last day; see why on the messages' pages, then send again"
         )
+    came_back = Q(bounced_at__gte=since) | Q(rejected_at__gte=since)
+    returned = Message.objects.using(using).filter(came_back).count()
+    if returned:
+        mails = "1 mail" if returned == 1 else f"{returned} mails"
+        yield Problem("mail-returned", f"{mails} came back in the last day; the messages' pages say why")

@@ -8,21 +8,32 @@ from monitoring.values.text import NAME_MAX
 class Message(models.Model):
     """One mail to one address, carrying one delivery or many. Its text is frozen before the first attempt.
 
-    Pending while `sent_at` and `gave_up_at` are empty. A sender claims it by moving `next_attempt_at` past the time
-    that sending may take; one that dies leaves it to come due again.
+    Pending while `sent_at` and `gave_up_at` are empty. A sender claims it by setting `leased_until`; one that dies
+    leaves it to come due again. What the provider tells afterwards are the times under `provider_said`.
     """
 
     address = models.EmailField(max_length=320)
     subject = models.TextField()
     text = models.TextField()
     html = models.TextField()
+    thread = models.CharField(
+        max_length=998, blank=True, default="", db_default="", help_text="what all mails of one incident refer to"
+    )
     created_at = models.DateTimeField()
     attempts = models.PositiveIntegerField(default=0, db_default=0)
     next_attempt_at = models.DateTimeField()
+    retry_until = models.DateTimeField(null=True, blank=True, help_text="empty: for a day after it was written")
+    leased_until = models.DateTimeField(null=True, blank=True, help_text="until then one sender has it to itself")
     sent_at = models.DateTimeField(null=True, blank=True)
     gave_up_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, default="", db_default="", help_text="what the last failed attempt said")
     provider_id = models.CharField(max_length=998, blank=True, default="", db_default="")
+    deferred_at = models.DateTimeField(null=True, blank=True, help_text="the address's server put it off")
+    delivered_at = models.DateTimeField(null=True, blank=True, help_text="the address's server took it")
+    bounced_at = models.DateTimeField(null=True, blank=True, help_text="the address's server sent it back")
+    rejected_at = models.DateTimeField(null=True, blank=True, help_text="the provider would not send it")
+    complained_at = models.DateTimeField(null=True, blank=True, help_text="its reader called it spam")
+    provider_said = models.TextField(blank=True, default="", db_default="", help_text="with the newest of these")
 
     class Meta:
         indexes = [
@@ -33,6 +44,18 @@ class Message(models.Model):
             ),
             models.Index(
                 fields=["gave_up_at"], condition=models.Q(gave_up_at__isnull=False), name="monitoring_message_given_up"
+            ),
+            models.Index(
+                fields=["bounced_at"], condition=models.Q(bounced_at__isnull=False), name="monitoring_message_bounced"
+            ),
+            models.Index(
+                fields=["rejected_at"],
+                condition=models.Q(rejected_at__isnull=False),
+                name="monitoring_message_rejected",
+            ),
+            models.Index(fields=["address", "id"], name="monitoring_message_newest"),
+            models.Index(
+                fields=["provider_id"], condition=~models.Q(provider_id=""), name="monitoring_message_provider"
             ),
         ]
 

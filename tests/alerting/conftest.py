@@ -1,12 +1,22 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import smtp
 from tests.alerting import overriding
 from tests.alerting.overriding import ALERT_HTML, override
+from tests.smtp import MailServer, send_through
+
+
+@pytest.fixture
+def server(settings: Any) -> Iterator[MailServer]:
+    """A mail server, through which mails are sent."""
+    with smtp.mail_server() as server:
+        send_through(f"smtp://127.0.0.1:{server.port}", settings)
+        yield server
 
 
 @pytest.fixture

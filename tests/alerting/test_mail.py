@@ -12,12 +12,12 @@ import pytest
 from django.conf import settings as project_settings
 
 import monitoring
+from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import (
     DETAILED_MAX,
     LISTED_MAX,
     REASON_MAX,
     Mail,
-    message_to,
     render,
     render_digest,
     template_context,

@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from monitoring.alerting.outbox import compose
+from monitoring.alerting.composing import compose
 from monitoring.models import Alert, BackgroundTask, Incident, Message, Monitor, database_alias
 from monitoring.tick import check_monitors
 from tests.factories import make_monitor, make_run

@@ -1,13 +1,15 @@
+import re
 from pathlib import Path
 from typing import Any
 
 import django
 import pytest
 from anymail import backends as anymail_backends
+from anymail import webhooks as anymail_webhooks
 from django.core.mail.backends import smtp
 from environs import EnvError
 
-from project.mailurl import ANYMAIL_KEYS, Mailer, parse
+from project.mailurl import ANYMAIL_KEYS, SIGNING_KEYS, Mailer, parse
 
 # sendinblue is what brevo was called before, kept by Anymail for old settings.
 NO_PROVIDERS = {"__init__", "base", "base_requests", "console", "test", "sendinblue"}
@@ -103,8 +105,26 @@ def test_the_smtp_options_are_those_of_the_backend() -> None:
     assert (backend.host, backend.port, backend.username, backend.use_tls) == ("mx.example.org", 587, "user", True)
 
 
-def test_anymail_options_become_anymail_settings_before_6_1() -> None:
-    assert parse("anymail+mailgun://KEY@mg.example.org").settings((5, 2)) == {
-        "EMAIL_BACKEND": "anymail.backends.mailgun.EmailBackend",
-        "ANYMAIL": {"MAILGUN_API_KEY": "KEY", "MAILGUN_SENDER_DOMAIN": "mg.example.org"},
+def test_anymail_options_become_anymail_settings() -> None:
+    mailer = parse("anymail+mailgun://KEY@mg.example.org")
+    assert mailer.settings((5, 2)) == {"EMAIL_BACKEND": "anymail.backends.mailgun.EmailBackend"}
+    assert mailer.anymail() == {
+        "MAILGUN_API_KEY": "KEY",
+        "MAILGUN_SENDER_DOMAIN": "mg.example.org",
+        "WEBHOOK_SECRET": "",
+        "REQUESTS_TIMEOUT": 10,
+        "IGNORE_UNSUPPORTED_FEATURES": True,
     }
+    assert parse("anymail+mailgun://KEY@mg.example.org?timeout=3").anymail()["REQUESTS_TIMEOUT"] == 3
+    assert "API_KEY" not in str(parse("smtp://mx.example.org").anymail("user:password"))
+
+
+@pytest.mark.parametrize("provider", sorted(ANYMAIL_KEYS))
+def test_a_signing_key_stands_under_the_name_that_the_providers_webhook_reads(provider: str) -> None:
+    keys = "&".join(f"{name}=x" for name in ANYMAIL_KEYS[provider])
+    settings = parse(f"anymail+{provider.replace('_', '-')}://?{keys}").anymail(signing_key="SIGNED")
+    named = [name for name, value in settings.items() if value == "SIGNED"]
+    webhook = Path(anymail_webhooks.__file__).parent / f"{provider}.py"
+    read = {word.lower() for word in re.findall(r"\w+", webhook.read_text() if webhook.exists() else "")}
+    assert len(named) == (1 if provider in SIGNING_KEYS else 0)
+    assert all(name.removeprefix(f"{provider}_".upper()).lower() in read for name in named)

@@ -8,7 +8,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.core.validators import validate_email
 
-from monitoring.alerting.mail import Mail, message_to, render, render_digest
+from monitoring.alerting.envelope import message_to
+from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.samples import facts_to_preview, sample_facts
 from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand

@@ -1,0 +1,132 @@
+"""From deliveries to messages: what goes to an address as one mail, its text frozen before the first attempt.
+
+An incident's next mail to an address is not written before the one before was sent or given up, so none overtakes it.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from django.db import transaction
+from django.db.models import Count, Min
+
+from monitoring.alerting.envelope import thread_of
+from monitoring.alerting.mail import render, render_digest
+from monitoring.conf import conf
+from monitoring.models import Delivery, Message
+from monitoring.values.facts import Facts
+
+logger = logging.getLogger("monitoring")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What one message is to carry: deliveries to one address, with the facts of their alerts."""
+
+    address: str
+    deliveries: tuple[Delivery, ...]
+    facts: tuple[Facts, ...]
+
+
+def compose(now: datetime, using: str) -> list[Message]:
+    """Writes messages that carry the pending deliveries, as far as their turn has come."""
+    pending = Delivery.objects.using(using).filter(message=None).select_related("alert__incident")
+    deliveries = list(pending.order_by("address", "id"))
+    if not deliveries:
+        return []
+    # Asked after the deliveries: what another dispatch composes meanwhile is seen in one of the two.
+    letters = _letters(deliveries, _on_their_way(using), _unanswered(using), now)
+    return [message for letter in letters if (message := _write(letter, now, using))]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """An address's messages that were tried in vain: how many, and when the next of them is tried again."""
+
+    count: int
+    next_attempt_at: datetime
+
+
+def _letters(
+    deliveries: Sequence[Delivery],
+    on_their_way: set[tuple[str, int]],
+    unanswered: dict[str, Unanswered],
+    now: datetime,
+) -> Iterator[Letter]:
+    """More than DIGEST_OVER for an address go as one.
+
+    Those count that already wait for another try: where so many do, what comes is gathered until that try.
+    """
+    most = conf().DIGEST_OVER
+    for address, group in groupby(deliveries, key=lambda delivery: delivery.address):
+        readable = [
+            (delivery, facts)
+            for delivery in group
+            if (address, delivery.alert.incident_id) not in on_their_way and (facts := _facts(delivery))
+        ]
+        waiting = unanswered.get(address)
+        if waiting and waiting.count >= most and waiting.next_attempt_at > now:
+            continue
+        if len(readable) > 1 and len(readable) + (waiting.count if waiting else 0) > most:
+            yield Letter(address, *zip(*readable, strict=True))
+        else:
+            yield from (Letter(address, (delivery,), (facts,)) for delivery, facts in _first_of_each(readable))
+
+
+def _first_of_each(readable: Sequence[tuple[Delivery, Facts]]) -> Iterator[tuple[Delivery, Facts]]:
+    """Of each incident the first; alerts without one wait for no other."""
+    seen: Counter[int] = Counter()
+    for delivery, facts in readable:
+        incident = delivery.alert.incident_id
+        if incident is None or not seen[incident]:
+            yield delivery, facts
+        if incident is not None:
+            seen[incident] += 1
+
+
+def _on_their_way(using: str) -> set[tuple[str, int]]:
+    """The (address, incident) pairs of messages that are neither sent nor given up."""
+    carried = Delivery.objects.using(using).filter(
+        message__isnull=False, message__sent_at=None, message__gave_up_at=None, alert__incident__isnull=False
+    )
+    return set(carried.values_list("address", "alert__incident_id"))
+
+
+def _unanswered(using: str) -> dict[str, Unanswered]:
+    tried = Message.objects.using(using).filter(sent_at=None, gave_up_at=None).exclude(error="")
+    counted = tried.order_by().values("address").annotate(count=Count("pk"), next=Min("next_attempt_at"))
+    return {row["address"]: Unanswered(row["count"], row["next"]) for row in counted}
+
+
+def _facts(delivery: Delivery) -> Facts | None:
+    """None where they cannot be read: that delivery stays pending alone, and holds up no other."""
+    try:
+        return Facts.from_json(delivery.alert.facts)
+    except Exception:
+        logger.exception("No mail can be made of alert %s for %s", delivery.alert_id, delivery.address)
+        return None
+
+
+def _write(letter: Letter, now: datetime, using: str) -> Message | None:
+    """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
+    is_alone = len(letter.facts) == 1
+    words = render(letter.facts[0]) if is_alone else render_digest(letter.facts)
+    with transaction.atomic(using=using):
+        message = Message.objects.using(using).create(
+            address=letter.address,
+            subject=words.subject,
+            text=words.text,
+            html=words.html,
+            thread=thread_of(letter.deliveries[0].alert.incident) if is_alone else "",
+            created_at=now,
+            next_attempt_at=now,
+        )
+        keys = [delivery.pk for delivery in letter.deliveries]
+        ours = Delivery.objects.using(using).filter(pk__in=keys, message=None)
+        if ours.update(message=message) == len(keys):
+            return message
+        transaction.set_rollback(True, using=using)  # another dispatch composed some of them meanwhile
+    return None

@@ -1,0 +1,65 @@
+"""Words as a mail that Django sends: what other programs are to make of it, and what a provider is to know it by.
+
+A message has the same Message-ID at each attempt, so that a mail which a crash repeats can be told for what it is.
+"""
+
+from email.utils import parseaddr
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+
+from monitoring.alerting.mail import Mail
+from monitoring.conf import conf
+from monitoring.models import Incident, Message
+
+TAG = "task-monitoring"
+METADATA_KEY = "monitoring_message"
+# No out-of-office answers (RFC 3834; Exchange heeds only its own header).
+AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+
+
+def message_to(address: str, mail: Mail) -> EmailMultiAlternatives:
+    """From DEFAULT_FROM_EMAIL."""
+    headers = AUTOMATIC | {"List-Id": f"Task monitor <task-monitor.{site_domain()}>"}
+    email = EmailMultiAlternatives(mail.subject, mail.text, to=[address], headers=headers)
+    email.attach_alternative(mail.html, "text/html")
+    return email
+
+
+def envelope(message: Message) -> EmailMultiAlternatives:
+    """A stored message, each time the same."""
+    email = message_to(message.address, Mail(message.subject, message.text, message.html))
+    email.extra_headers |= {"Message-ID": _id(f"message-{message.pk}.{_digits(message.created_at.timestamp())}")}
+    if message.thread:
+        # Outlook wants both; the root itself was never sent, which no mail program minds.
+        email.extra_headers |= {"References": message.thread, "In-Reply-To": message.thread}
+    email.tags, email.metadata = [TAG], {METADATA_KEY: str(message.pk)}  # type: ignore[attr-defined] # Anymail's
+    return email
+
+
+def bare(email: EmailMultiAlternatives) -> EmailMultiAlternatives:
+    """The same words alone, for a provider that cannot carry the rest."""
+    plain = EmailMultiAlternatives(email.subject, email.body, email.from_email, email.to)
+    plain.alternatives = email.alternatives
+    return plain
+
+
+def thread_of(incident: Incident | None) -> str:
+    """What all mails about an incident refer to, so that mail programs show them as one conversation."""
+    return _id(f"incident-{incident.pk}.{_digits(incident.opened_at.timestamp())}") if incident else ""
+
+
+def site_domain() -> str:
+    """The host of SITE_URL, else the sender's domain."""
+    host = urlsplit(conf().SITE_URL).hostname
+    return host or parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+
+
+def _id(name: str) -> str:
+    return f"<{name}@{site_domain()}>"
+
+
+def _digits(seconds: float) -> int:
+    """Microseconds: row numbers begin anew in another database, times do not."""
+    return round(seconds * 1_000_000)

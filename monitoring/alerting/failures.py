@@ -1,0 +1,50 @@
+"""Why a mail was not taken: whether it is worth another try."""
+
+from smtplib import (
+    SMTPConnectError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
+
+from anymail.exceptions import AnymailAPIError, AnymailConfigurationError, AnymailError, AnymailImproperlyInstalled
+
+# Answers of a provider that ask for patience: request timeout, too early, too many requests (RFC 9110, 8470, 6585).
+_PATIENCE = frozenset({408, 425, 429})
+
+
+class NothingSent(Exception):
+    """The mail backend raised nothing and sent nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("the mail backend says that it sent nothing")
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether another try would end the same: a refused address, bad credentials, a message that cannot be sent.
+
+    All else passes: no connection, a time-out, a server that is busy or broken, and whatever is not known here.
+    """
+    match error:
+        case AnymailAPIError():
+            return (
+                error.status_code is not None and 400 <= error.status_code < 500 and error.status_code not in _PATIENCE
+            )
+        case SMTPServerDisconnected() | SMTPConnectError():  # of the server, not of this mail
+            return False
+        case SMTPRecipientsRefused():
+            return all(_is_refusal(code) for code, _ in error.recipients.values())
+        case SMTPResponseException():
+            return _is_refusal(error.smtp_code)
+        case OSError() if not isinstance(error, SMTPException):
+            return False
+    # ValueError: Django and Anymail say so of addresses, headers and texts that no mail can have.
+    return isinstance(
+        error, AnymailError | AnymailConfigurationError | AnymailImproperlyInstalled | SMTPException | ValueError
+    )
+
+
+def _is_refusal(code: int) -> bool:
+    """5yz: the same again will be refused again (RFC 5321, 4.2.1)."""
+    return 500 <= code < 600

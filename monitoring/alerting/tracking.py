@@ -1,0 +1,85 @@
+"""What a provider tells of a mail after it took it. Anymail knows the providers' words and who may say them."""
+
+from datetime import datetime
+from typing import Any
+
+from anymail.signals import AnymailTrackingEvent, EventType, tracking
+from django.db import transaction
+
+from monitoring.alerting.envelope import METADATA_KEY
+from monitoring.models import Message, database_alias, database_now
+from monitoring.values.text import head, one_line, storable
+
+SAID_MAX = 1_000  # characters
+
+# Where each event is noted; None for what says nothing about whether the mail arrives.
+NOTED_AS: dict[str, str | None] = {
+    EventType.DEFERRED: "deferred_at",
+    EventType.DELIVERED: "delivered_at",
+    EventType.BOUNCED: "bounced_at",
+    EventType.REJECTED: "rejected_at",
+    EventType.FAILED: "rejected_at",
+    EventType.COMPLAINED: "complained_at",
+    EventType.QUEUED: None,
+    EventType.SENT: None,
+    EventType.AUTORESPONDED: None,
+    EventType.OPENED: None,
+    EventType.CLICKED: None,
+    EventType.UNSUBSCRIBED: None,
+    EventType.SUBSCRIBED: None,
+    EventType.INBOUND: None,
+    EventType.INBOUND_FAILED: None,
+    EventType.UNKNOWN: None,
+}
+TIMES = tuple(dict.fromkeys(name for name in NOTED_AS.values() if name))
+
+
+def connect() -> None:
+    """Hears what comes in at Anymail's webhooks, wherever the project has put them."""
+    tracking.connect(_hear, dispatch_uid="monitoring.tracking")
+
+
+def _hear(sender: Any, event: AnymailTrackingEvent, **kwargs: Any) -> None:
+    note_event(event, database_now())
+
+
+def note_event(event: AnymailTrackingEvent, now: datetime) -> Message | None:
+    """Notes it on the message it is about, and returns that; None where it says nothing, or is about no mail of ours.
+
+    The first event of a kind stands: providers repeat themselves.
+    """
+    name, using = NOTED_AS.get(event.event_type), database_alias()
+    if name is None:
+        return None
+    with transaction.atomic(using=using):
+        message = _message_of(event, using)
+        if message is None:
+            return None
+        at = event.timestamp or now
+        if at >= max((time for each in TIMES if (time := getattr(message, each))), default=at):
+            message.provider_said = _words(event)
+        if getattr(message, name) is None:
+            setattr(message, name, at)
+        # Whoever sent it may have died before it could say so: it need not go out again.
+        message.sent_at = message.sent_at or at
+        message.save(using=using, update_fields=[name, "provider_said", "sent_at"])
+    return message
+
+
+def _message_of(event: AnymailTrackingEvent, using: str) -> Message | None:
+    """By the provider's id, or by ours where the event came before the provider's was noted.
+
+    Others may send through the same account: what has another id or another recipient is theirs.
+    """
+    messages = Message.objects.using(using).select_for_update()
+    ours = str((event.metadata or {}).get(METADATA_KEY, ""))
+    message = messages.filter(provider_id=storable(event.message_id)).first() if event.message_id else None
+    if message is None and ours.isascii() and ours.isdecimal() and len(ours) <= 18:
+        message = messages.filter(pk=int(ours), provider_id="").first()
+    is_theirs = message and (event.recipient or "").lower() != message.address.lower()
+    return None if is_theirs else message
+
+
+def _words(event: AnymailTrackingEvent) -> str:
+    said = dict.fromkeys(filter(None, [event.reject_reason, event.mta_response, event.description]))
+    return head(one_line(storable(": ".join(map(str, said)))), SAID_MAX)
