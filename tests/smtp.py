@@ -73,14 +73,14 @@ def free_port() -> int:
 
 def send_through(url: str, settings: Any) -> None:
     """Makes Django send by an EMAIL_URL, whatever settings this version of Django spells that with."""
-    _use(mailurl.parse(url), settings)
+    use(mailurl.parse(url), settings)
 
 
 def send_by(backend: type[BaseEmailBackend], settings: Any) -> None:
-    _use(mailurl.Mailer(f"{backend.__module__}.{backend.__qualname__}", {}), settings)
+    use(mailurl.Mailer(f"{backend.__module__}.{backend.__qualname__}", {}), settings)
 
 
-def _use(mailer: mailurl.Mailer, settings: Any) -> None:
+def use(mailer: mailurl.Mailer, settings: Any) -> None:
     for name, value in mailer.settings(django.VERSION).items():
         setattr(settings, name, value)
     settings.ANYMAIL = mailer.anymail()

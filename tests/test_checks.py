@@ -15,7 +15,9 @@ from monitoring.checks import (
 )
 from monitoring.models import Monitor
 from monitoring.tick import tick
+from project import mailurl
 from tests.factories import NOW, make_monitor
+from tests.smtp import send_through, use
 
 pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it can do
 
@@ -136,3 +138,17 @@ def test_sqlite_that_locks_too_late_is_a_warning_that_says_what_to_set(
         assert message.id == "monitoring.W004"
         assert "'default'" in message.msg
         assert "DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'" in str(message.hint)
+
+
+@pytest.mark.parametrize("url", ["smtp://mx.example.org", "memory:", "anymail+mailgun://KEY@mg.example.org"])
+def test_a_way_to_send_that_ends_waiting_is_right(settings: Any, url: str) -> None:
+    send_through(url, settings)
+    assert found("monitoring.W005") == []
+
+
+def test_a_mail_server_that_could_hang_for_ever_is_a_warning(settings: Any) -> None:
+    mailer = mailurl.parse("smtp://mx.example.org")
+    use(mailurl.Mailer(mailer.backend, mailer.options | {"timeout": None}), settings)
+    (warning,) = found("monitoring.W005")
+    assert "hold up a worker for ever" in warning.msg
+    assert "EMAIL_TIMEOUT" in str(warning.hint)

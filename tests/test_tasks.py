@@ -1,4 +1,5 @@
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail as django_mail
+from django.db import connection
 from django.utils import timezone
 
 from monitoring import tasks
@@ -15,7 +17,7 @@ from monitoring.tasks import dispatch_owed, monitor_task_status, tick_monitors
 from monitoring.values.expectation import ConfigError
 from tests import smtp
 from tests.factories import NOW, make_facts, make_run
-from tests.smtp import MailServer, send_through
+from tests.smtp import MailServer, send_by, send_through
 
 pytestmark = pytest.mark.django_db
 
@@ -173,6 +175,42 @@ def test_it_begins_no_mail_after_its_time_so_that_a_dead_server_does_not_take_ev
     assert not Message.objects.exists()
     monitor_task_status.call_local({"absent": GOOD})
     assert len(sent()) == 2, "a check tries all that is owed"
+
+
+def send_and_close() -> None:
+    """As a worker's thread does."""
+    try:
+        dispatch_owed.call_local()
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_worker_of_a_process_sends_at_a_time_and_does_what_another_was_asked_for(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail server hangs; meanwhile another worker is asked to send, must not hang too, and nothing is left."""
+    hangs, answers = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        assert answers.wait(10)
+
+    monkeypatch.setattr(smtp.Watching, "look", hang)
+    send_by(smtp.Watching, settings)
+    owe([Announcement(make_facts(), ("ops@example.com",))], NOW, database_alias())
+    first = threading.Thread(target=send_and_close)
+    first.start()
+    assert hangs.wait(10)
+    owe([Announcement(make_facts(), ("boss@example.com",))], NOW, database_alias())
+    dispatch_owed.call_local()
+    assert not Message.objects.exclude(sent_at=None).exists()
+    answers.set()
+    first.join(10)
+    assert set(Message.objects.exclude(sent_at=None).values_list("address", flat=True)) == {
+        "ops@example.com",
+        "boss@example.com",
+    }
 
 
 @pytest.mark.parametrize("minute", [0, 1, 30, 59])

@@ -17,7 +17,7 @@ from huey.contrib.djhuey import HUEY
 
 from monitoring.checking.byhand import tomorrow_morning
 from monitoring.checking.due import plan_new
-from monitoring.models import Alert, Delivery, DependentTask, Incident, Monitor, MonitorState, database_alias
+from monitoring.models import Alert, Delivery, DependentTask, Incident, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import check_monitors, tick
 from tests.admin.people import logged_in, staff
 from tests.app.models import Warehouse
@@ -297,6 +297,22 @@ def test_the_form_says_who_is_told_when_no_address_is_written(client: Client, ad
     assert "Empty: the superusers, now ada@example.com." in said(client.get(ADD))
     User.objects.update(email="")
     assert "Empty: nobody" in said(client.get(ADD))
+
+
+def test_the_form_says_how_far_the_last_mail_to_each_address_came(client: Client) -> None:
+    monitor = make_monitor(notify_to=["gone@example.com", "ops@example.com", "new@example.com"])
+    assert "No mail has gone to these addresses yet." in said(client.get(change_page(monitor)))
+    times = {"created_at": timezone.now(), "next_attempt_at": timezone.now(), "sent_at": timezone.now()}
+    for address, over in (
+        ("ops@example.com", {"bounced_at": timezone.now()}),
+        ("ops@example.com", {"delivered_at": timezone.now()}),
+        ("gone@example.com", {"bounced_at": timezone.now(), "provider_said": "550 <nobody> here"}),
+        ("other@example.com", {"complained_at": timezone.now()}),
+    ):
+        Message.objects.create(address=address, subject="s", text="t", html="h", **times, **over)
+    page = said(client.get(change_page(monitor)))
+    assert "gone@example.com ✗ bounced now 550 <nobody> here ops@example.com ✓ delivered now –" in page
+    assert "other@example.com" not in page
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from monitoring.admin.parts import lasted
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.alerting.states import IN_STATE, MessageState, state_of
+from monitoring.alerting.states import MessageState, state_of
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, database_alias
 from tests.admin.people import logged_in, staff
 from tests.factories import NOW, ago, make_facts, make_monitor, make_run
@@ -327,15 +327,20 @@ def test_an_alert_leads_to_its_incident_and_messages(admin_client: Client) -> No
 # Messages
 
 IN_EACH_STATE: dict[MessageState, dict[str, Any]] = {
-    MessageState.SENT: {"sent_at": NOW, "attempts": 2},
-    MessageState.GIVEN_UP: {"gave_up_at": NOW, "error": "refused"},
-    MessageState.FAILED: {"attempts": 1, "error": "refused"},
     MessageState.PENDING: {},
+    MessageState.FAILED: {"attempts": 1, "error": "refused"},
+    MessageState.GIVEN_UP: {"gave_up_at": NOW, "error": "refused"},
+    MessageState.SENT: {"sent_at": NOW, "attempts": 2},
+    MessageState.DEFERRED: {"sent_at": NOW, "deferred_at": NOW},
+    MessageState.DELIVERED: {"sent_at": NOW, "deferred_at": NOW, "delivered_at": NOW},
+    MessageState.REJECTED: {"sent_at": NOW, "rejected_at": NOW},
+    MessageState.BOUNCED: {"sent_at": NOW, "delivered_at": NOW, "bounced_at": NOW},
+    MessageState.COMPLAINED: {"sent_at": NOW, "delivered_at": NOW, "complained_at": NOW},
 }
 
 
 def test_a_message_is_in_the_state_that_its_filter_finds_it_by(admin_client: Client) -> None:
-    assert IN_EACH_STATE.keys() == IN_STATE.keys() == set(MessageState)
+    assert IN_EACH_STATE.keys() == set(MessageState)
     made = {state: make_message(**over) for state, over in IN_EACH_STATE.items()}
     for state, message in made.items():
         assert state_of(message) is state
@@ -359,6 +364,14 @@ def test_a_message_shows_its_text_and_frames_its_html(admin_client: Client) -> N
     assert framed["X-Frame-Options"] == "SAMEORIGIN"
     assert framed["Content-Security-Policy"].startswith("default-src 'none';")
     assert framed["Content-Security-Policy"].endswith("sandbox")
+
+
+def test_a_message_shows_what_its_provider_told(admin_client: Client) -> None:
+    said = "bounced: 550 <nobody>"
+    message = make_message(sent_at=NOW, deferred_at=ago(minutes=9), bounced_at=ago(minutes=5), provider_said=said)
+    page = admin_client.get(page_of(message)).content.decode()
+    assert page.index("<dt>Deferred</dt>") < page.index("<dt>Bounced</dt>") < page.index("550 &lt;nobody&gt;")
+    assert "550 &lt;nobody&gt;" in admin_client.get(list_of("message")).content.decode()
 
 
 def test_the_html_of_a_message_is_for_those_who_may_view_messages(client: Client) -> None:

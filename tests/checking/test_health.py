@@ -111,5 +111,14 @@ def test_problems_take_as_many_statements_for_many_rows(django_assert_num_querie
     for number in range(20):
         make_monitor(f"monitor {number}", due_at=ago(hours=1))
         make_message(created_at=ago(hours=1))
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert [problem.code for problem in problems(NOW)] == ["tick-late", "overdue", "mail-stuck"]
+
+
+@pytest.mark.parametrize("how", ["bounced_at", "rejected_at"])
+@pytest.mark.usefixtures("ticking")
+def test_a_mail_that_came_back_is_said_for_a_day(how: str) -> None:
+    make_message(sent_at=ago(days=3), **{how: NOW - GAVE_UP_WITHIN})
+    assert said() == [("mail-returned", "1 mail came back in the last day; the messages' pages say why")]
+    Message.objects.update(**{how: NOW - GAVE_UP_WITHIN - SECOND})
+    assert said() == []
