@@ -48,6 +48,7 @@ SIGNING_KEYS = {
     "resend": "SIGNING_SECRET",
     "sendgrid": "TRACKING_WEBHOOK_VERIFICATION_KEY",
 }
+ALWAYS_SIGNED = frozenset({"mailersend", "mailgun", "mandrill", "postal"})  # by these with a key that nothing else says
 PROVIDER_TIMEOUT = 10  # seconds; Anymail's default is 30
 
 # How Django before 6.1 spells the options that its MAILERS setting takes.

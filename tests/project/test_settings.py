@@ -41,6 +41,25 @@ def test_production_demands_what_telling_people_needs(tmp_path: Path, name: str)
     assert f"  {name}: Environment variable not set." in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "given", "problem"),
+    [
+        ("anymail+mailgun://KEY@mg.example.org", {}, "  ANYMAIL_SIGNING_KEY: Environment variable not set."),
+        ("anymail+mailgun://KEY@mg.example.org", {"ANYMAIL_SIGNING_KEY": "signed"}, ""),
+        ("anymail+postmark://TOKEN@", {}, ""),
+        ("smtp://mx.example.org", {}, ""),
+        ("anymail+postmark://TOKEN@", {"ANYMAIL_WEBHOOK_SECRET": "user:short"}, "  ANYMAIL_WEBHOOK_SECRET: is no user"),
+    ],
+)
+def test_a_webhook_that_would_refuse_everybody_is_a_problem_at_start(
+    tmp_path: Path, url: str, given: dict[str, str], problem: str
+) -> None:
+    secret = {"ANYMAIL_WEBHOOK_SECRET": "user:a-long-enough-password"}
+    done = settings_with(tmp_path, **PRODUCTION | {"EMAIL_URL": url} | secret | given)
+    assert (done.returncode == 1) is bool(problem), done.stderr
+    assert problem in done.stderr
+
+
 def test_a_developer_needs_a_key_alone_and_no_services(tmp_path: Path) -> None:
     code = "print(s.DATABASES['default']['ENGINE'], s.HUEY['huey_class'], s.HUEY['immediate'])"
     done = settings_with(tmp_path, code, DEBUG="1", SECRET_KEY="x")
