@@ -43,7 +43,8 @@ _mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))
 # For the provider's word on what became of a mail; without a secret there is no address to say it at.
 _webhook_secret: str = env.webhook_secret("ANYMAIL_WEBHOOK_SECRET", "")
 _signs = bool(_webhook_secret) and getattr(_mailer, "provider", "") in mailurl.ALWAYS_SIGNED
-_signing_key: str = env.str("ANYMAIL_SIGNING_KEY", **({} if _signs else {"default": ""}))
+_unless_signing: dict[str, Any] = {} if _signs else {"default": ""}
+_signing_key: str = env.str("ANYMAIL_SIGNING_KEY", **_unless_signing)
 _database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
 # Heroku says REDIS_URL, and its certificates are signed by nobody that one could know.
 _redis_url = env.str("REDIS_URL", f"sqlite:{VAR / 'huey.sqlite3'}")

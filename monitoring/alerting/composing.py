@@ -21,6 +21,8 @@ from monitoring.values.facts import Facts
 
 logger = logging.getLogger("monitoring")
 
+CARRIED_MAX = 5_000  # deliveries of one message: a statement names them all, and no database takes any number
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -71,7 +73,8 @@ def _letters(
         if waiting and waiting.count >= most and waiting.next_attempt_at > now:
             continue
         if len(readable) > 1 and len(readable) + (waiting.count if waiting else 0) > most:
-            yield Letter(address, *zip(*readable, strict=True))
+            for start in range(0, len(readable), CARRIED_MAX):
+                yield Letter(address, *zip(*readable[start : start + CARRIED_MAX], strict=True))
         else:
             yield from (Letter(address, (delivery,), (facts,)) for delivery, facts in _first_of_each(readable))
 

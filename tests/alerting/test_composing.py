@@ -6,6 +6,7 @@ import pytest
 from django.core import mail as django_mail
 from django.db import connection
 
+from monitoring.alerting import composing
 from monitoring.alerting.composing import compose
 from monitoring.alerting.envelope import thread_of
 from monitoring.alerting.mail import render, render_digest
@@ -257,6 +258,16 @@ def test_a_digest_leaves_out_what_must_wait_for_an_earlier_mail(server: MailServ
     ((_, mail),) = server.received
     assert mail["Subject"] == "[ALERT] 3 Task Checks Failed"
     assert "later" not in mail.as_string()
+
+
+def test_no_message_carries_more_than_a_statement_can_name(
+    monitoring_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitoring_settings(DIGEST_OVER=1)
+    monkeypatch.setattr(composing, "CARRIED_MAX", 3)
+    for number in range(7):
+        owe_to(OPS, task_name=f"task_{number}")
+    assert sorted(message.deliveries.count() for message in compose_now()) == [1, 3, 3]
 
 
 # Threads
