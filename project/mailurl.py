@@ -4,7 +4,8 @@
     smtp://user:password@host:25   smtps://…:465   smtp+tls://…:587
     anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon-ses:
 
-Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`.
+Query parameters become the backend's options: `smtp://host?timeout=30`,
+`anymail+mailgun://KEY@domain?api_url=…&requests_timeout=10`.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ ANYMAIL_KEYS: dict[str, tuple[str, ...]] = {
     "unisender_go": ("api_key", "api_url"),
 }
 
+# Anymail's own option, and no provider's: it stands in ANYMAIL without a provider's name before it.
+ANYMAIL_TIMEOUT = "requests_timeout"
+
 # How Django before 6.1 spells the options that its MAILERS setting takes.
 LEGACY_SETTINGS = {
     "file_path": "EMAIL_FILE_PATH",
@@ -62,7 +66,10 @@ class Mailer:
             return {"MAILERS": {"default": {"BACKEND": self.backend, "OPTIONS": self.options}}}
         if self.backend.startswith("anymail."):
             provider = self.backend.split(".")[2]
-            options = {f"{provider}_{name}".upper(): value for name, value in self.options.items()}
+            options = {
+                (name if name == ANYMAIL_TIMEOUT else f"{provider}_{name}").upper(): value
+                for name, value in self.options.items()
+            }
             return {"EMAIL_BACKEND": self.backend, "ANYMAIL": options}
         return {"EMAIL_BACKEND": self.backend} | {LEGACY_SETTINGS[name]: value for name, value in self.options.items()}
 
@@ -103,11 +110,9 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     unknown = sorted(query.keys() - {"timeout"})
     if unknown:
         raise EnvError(f"unknown option {unknown[0]!r}; an SMTP address takes only 'timeout'")
-    timeout = query.get("timeout", str(SMTP_TIMEOUT))
-    if not timeout.isdecimal():
-        raise EnvError(f"the timeout {timeout!r} is no number of seconds")
+    timeout = _seconds(query.get("timeout", str(SMTP_TIMEOUT)))
     port = parts.port or SMTP_PORTS[parts.scheme]
-    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": int(timeout)}
+    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": timeout}
     if parts.username:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
     if parts.scheme != "smtp":
@@ -125,6 +130,14 @@ def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
     for name in demanded:
         if name not in options:
             raise EnvError(f"the {name} is missing: anymail+{provider.replace('_', '-')}://?{name}=…")
+    if ANYMAIL_TIMEOUT in options:
+        options[ANYMAIL_TIMEOUT] = _seconds(options[ANYMAIL_TIMEOUT])
     if provider == "mailgun" and parts.hostname:
         options["sender_domain"] = parts.hostname
     return Mailer(f"anymail.backends.{provider}.EmailBackend", options)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal():
+        raise EnvError(f"the timeout {text!r} is no number of seconds")
+    return int(text)

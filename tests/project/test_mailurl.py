@@ -51,6 +51,11 @@ CORE = "django.core.mail.backends"
             "anymail.backends.postal.EmailBackend",
             {"api_key": "KEY", "api_url": "https://postal.example.org"},
         ),
+        (
+            "anymail+postmark://TOKEN@?requests_timeout=5",
+            "anymail.backends.postmark.EmailBackend",
+            {"server_token": "TOKEN", "requests_timeout": 5},
+        ),
     ],
 )
 def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[str, Any]) -> None:
@@ -67,6 +72,7 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
         ("smtp://x?timeout=soon", "the timeout 'soon' is no number of seconds"),
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
         ("anymail+mailjet://KEY@", "the secret_key is missing"),
+        ("anymail+postmark://TOKEN@?requests_timeout=soon", "the timeout 'soon' is no number of seconds"),
         ("smtp://[::1", "not a URL"),
         ("anymail+mailgun://", "the api_key is missing: anymail+mailgun://?api_key="),
     ],
@@ -108,3 +114,8 @@ def test_anymail_options_become_anymail_settings_before_6_1() -> None:
         "EMAIL_BACKEND": "anymail.backends.mailgun.EmailBackend",
         "ANYMAIL": {"MAILGUN_API_KEY": "KEY", "MAILGUN_SENDER_DOMAIN": "mg.example.org"},
     }
+
+
+def test_how_long_to_wait_for_any_provider_is_one_setting_of_anymail() -> None:
+    settings = parse("anymail+postmark://TOKEN@?requests_timeout=5").settings((5, 2))
+    assert settings["ANYMAIL"] == {"POSTMARK_SERVER_TOKEN": "TOKEN", "REQUESTS_TIMEOUT": 5}
