@@ -24,6 +24,8 @@ class MailServer:
     port: int
     received: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
     connections: int = 0
+    begun: int = 0
+    """Mails whose text it has read, answered or not."""
     refused: set[str] = field(default_factory=set)
     """Addresses that it does not know: 550."""
     busy: set[str] = field(default_factory=set)
@@ -47,10 +49,18 @@ class MailServer:
         self._controller.start()
 
     def stop(self) -> None:
-        """Nobody listens on its port any more."""
         if self._controller:
             self._controller.stop()
             self._controller = None
+
+    @contextmanager
+    def is_down(self) -> Iterator[None]:
+        """Nobody listens on its port meanwhile."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def behave(self) -> None:
         """As it was at first; what it received is kept."""
@@ -75,6 +85,7 @@ class MailServer:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         mail = message_from_bytes(envelope.content, policy=policy.default)
         received = (list(envelope.rcpt_tos), mail)
+        self.begun += 1
         if self.keeps_unheard:
             self.received.append(received)
             await asyncio.sleep(self.delay(mail))
