@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "the-right-token"
-TIMEOUT = 2  # seconds that a consumer waits for it
+TIMEOUT = 10  # seconds that a consumer waits for it
 
 # Postmark's words: https://postmarkapp.com/developer/api/overview#error-codes
 _WORDS = {

@@ -80,9 +80,10 @@ def said_by_alert() -> dict[int, tuple[str, int, AlertKind]]:
 
 def read(received: Received) -> list[Arrival]:
     """In the order of their coming. Raises LookupError for a mail that is no message of ours."""
-    by_words = {
-        (address, _words(text)): key for key, address, text in Message.objects.values_list("id", "address", "text")
-    }
+    by_words: dict[tuple[str, str], int] = {}
+    for key, address, text in Message.objects.values_list("id", "address", "text"):
+        if by_words.setdefault((address, _words(text)), key) != key:
+            raise LookupError(f"two messages to {address} have the same words: no mail can be told to be either")
     alerts: dict[int, list[int]] = {}
     for message, alert in Delivery.objects.exclude(message=None).order_by("alert").values_list("message", "alert"):
         alerts.setdefault(message, []).append(alert)

@@ -34,7 +34,6 @@ from tests.smtp import MailServer
 
 A, B, C = (f"{name}@example.com" for name in ("anna", "bert", "cleo"))
 EVERYBODY = (A, B, C)
-SMTP_TIMEOUT = 5  # seconds that a consumer waits for the mail server
 WORK_DEADLINE = 60  # seconds for what the workers were given
 
 _starts = count()
@@ -81,7 +80,7 @@ class World:
             self.consumers.remove(running)
 
     def _environment(self, environment: dict[str, str]) -> dict[str, str]:
-        mail = f"smtp://127.0.0.1:{self.mail.port}?timeout={SMTP_TIMEOUT}"
+        mail = f"smtp://127.0.0.1:{self.mail.port}"
         return {"DJANGO_SETTINGS_MODULE": "tests.faults.settings", "EMAIL_URL": mail, "LOG_LEVEL": "INFO"} | environment
 
     def work(self, ticks: int = 1) -> None:

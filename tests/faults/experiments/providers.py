@@ -10,7 +10,7 @@ from tests.faults.report import Case
 from tests.faults.tally import tally
 from tests.faults.world import EVERYBODY, A, B, C, World, make_due, owed, pass_time, watch
 
-MUTE = 15  # seconds
+MUTE = 30  # seconds
 
 
 def provider_errors(world: World) -> Iterator[Case]:
