@@ -6,6 +6,7 @@ help:
 	@echo 'make demo   sets up, runs example tasks in a real worker, checks them, and shows the mails'
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
+	@echo 'make faults kills workers, breaks mail servers and counts what arrives; about 10 minutes'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
@@ -22,6 +23,10 @@ run: .venv/ready .env
 test: lint services
 	$(BIN)/pytest
 	TEST_WITH=servers $(BIN)/pytest --ignore=tests/project --ignore=tests/foreign
+
+# Real processes, signals and servers; docs/reliability.md shows what came of it.
+faults: services
+	$(BIN)/python -m tests.faults
 
 # The same under Django 6.1, where there is a Python that it runs on.
 PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
@@ -58,4 +63,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test test-django6 test-django6-if-possible lint services lock
+.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services lock

@@ -15,9 +15,7 @@ from typing import TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = (
-    sys.executable, "manage.py", "run_huey", "--workers", "2", "--graceful-signal", "TERM", "--max-delay", "0.1",
-)  # fmt: skip
+COMMAND = (sys.executable, "manage.py", "run_huey", "--graceful-signal", "TERM", "--max-delay", "0.1")
 START_DEADLINE = STOP_DEADLINE = 20  # seconds
 POLL = 0.02
 
@@ -52,8 +50,8 @@ class Consumer:
 
 
 @contextlib.contextmanager
-def consumer(**environment: str) -> Iterator[Consumer]:
-    """Ended by TERM; its output is shown when what happens meanwhile fails. Tasks left in the queue are done first.
+def launched(workers: int = 2, **environment: str) -> Iterator[Consumer]:
+    """Not yet ready. Ended by TERM; its output is shown when what happens meanwhile fails.
 
     The test database must exist already, and a test that shares it needs `django_db(transaction=True)`.
     """
@@ -62,7 +60,7 @@ def consumer(**environment: str) -> Iterator[Consumer]:
         with log.open("wb") as output:
             running = Consumer(
                 subprocess.Popen(
-                    COMMAND,
+                    [*COMMAND, "--workers", str(workers)],
                     cwd=ROOT,
                     env=os.environ
                     | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": _test_database_url()}
@@ -74,7 +72,6 @@ def consumer(**environment: str) -> Iterator[Consumer]:
                 log,
             )
         try:
-            wait_for(running.is_ready, START_DEADLINE)
             yield running
         except BaseException:
             _stop(running.process)
@@ -82,6 +79,14 @@ def consumer(**environment: str) -> Iterator[Consumer]:
             raise
         was_killed = running.process.poll() == -signal.SIGKILL
         assert was_killed or _stop(running.process) == 0, f"the consumer did not end well:\n{running.output()}"
+
+
+@contextlib.contextmanager
+def consumer(workers: int = 2, **environment: str) -> Iterator[Consumer]:
+    """The same, ready. Tasks left in the queue are done first."""
+    with launched(workers, **environment) as running:
+        wait_for(running.is_ready, START_DEADLINE)
+        yield running
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:

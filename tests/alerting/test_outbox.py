@@ -204,7 +204,7 @@ def test_after_a_day_of_failures_it_is_given_up(server: MailServer) -> None:
     message = Message.objects.get()
     assert (message.sent_at, message.attempts) == (None, 3)
     assert timedelta(0) <= message.gave_up_at - last < timedelta(seconds=30)
-    assert "Try again later" in message.error
+    assert "try again later" in message.error
 
     server.busy.clear()
     assert dispatch(last + RETRY_FOR).sent == ()
