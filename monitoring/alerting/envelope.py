@@ -4,6 +4,7 @@ A message has the same Message-ID at each attempt, so that a mail which a crash 
 """
 
 from email.utils import parseaddr
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -30,7 +31,7 @@ def message_to(address: str, mail: Mail) -> EmailMultiAlternatives:
 def envelope(message: Message) -> EmailMultiAlternatives:
     """A stored message, each time the same."""
     email = message_to(message.address, Mail(message.subject, message.text, message.html))
-    email.extra_headers |= {"Message-ID": _id(f"message-{message.pk}.{_digits(message.created_at.timestamp())}")}
+    email.extra_headers |= {"Message-ID": _id(f"message-{message.pk}.{_digest(message.text)}")}
     if message.thread:
         # Outlook wants both; the root itself was never sent, which no mail program minds.
         email.extra_headers |= {"References": message.thread, "In-Reply-To": message.thread}
@@ -47,7 +48,7 @@ def bare(email: EmailMultiAlternatives) -> EmailMultiAlternatives:
 
 def thread_of(incident: Incident | None) -> str:
     """What all mails about an incident refer to, so that mail programs show them as one conversation."""
-    return _id(f"incident-{incident.pk}.{_digits(incident.opened_at.timestamp())}") if incident else ""
+    return _id(f"incident-{incident.pk}.{_digest(incident.opened_at.isoformat())}") if incident else ""
 
 
 def site_domain() -> str:
@@ -60,6 +61,6 @@ def _id(name: str) -> str:
     return f"<{name}@{site_domain()}>"
 
 
-def _digits(seconds: float) -> int:
-    """Microseconds: row numbers begin anew in another database, times do not."""
-    return round(seconds * 1_000_000)
+def _digest(text: str) -> str:
+    """Row numbers begin anew in another database; this does not repeat."""
+    return sha256(text.encode()).hexdigest()[:16]

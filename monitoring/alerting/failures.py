@@ -8,7 +8,17 @@ from smtplib import (
     SMTPServerDisconnected,
 )
 
-from anymail.exceptions import AnymailAPIError, AnymailConfigurationError, AnymailError, AnymailImproperlyInstalled
+from anymail.exceptions import (
+    AnymailAPIError,
+    AnymailConfigurationError,
+    AnymailError,
+    AnymailImproperlyInstalled,
+    AnymailRecipientsRefused,
+)
+
+from monitoring.values.text import head, storable
+
+WORDS_MAX = 2_000  # characters
 
 # Answers of a provider that ask for patience: request timeout, too early, too many requests (RFC 9110, 8470, 6585).
 _PATIENCE = frozenset({408, 425, 429})
@@ -43,6 +53,14 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(
         error, AnymailError | AnymailConfigurationError | AnymailImproperlyInstalled | SMTPException | ValueError
     )
+
+
+def words_of(error: Exception) -> str:
+    """What the server or the provider said, storable."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, AnymailRecipientsRefused) and error.response is not None:
+        said = f"{said}\n{getattr(error.response, 'text', error.response)}"  # the error itself says not why
+    return head(storable(said), WORDS_MAX)
 
 
 def _is_refusal(code: int) -> bool:

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from monitoring.alerting.composing import compose
 from monitoring.alerting.envelope import bare, envelope
-from monitoring.alerting.failures import NothingSent, is_permanent
+from monitoring.alerting.failures import NothingSent, is_permanent, words_of
 from monitoring.alerting.mail import render
 from monitoring.models import Message, database_alias
 from monitoring.values.facts import Facts
@@ -28,7 +28,6 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))
 RETRY_FOR = timedelta(days=1)
 PATIENCE = timedelta(seconds=20)  # what a dispatch in the background spends on servers that do not answer
 LOOKED_AT = 10  # messages read at once
-ERROR_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
 
 
 def _note_failure(message: Message, error: Exception, now: datetime, using: str) -> None:
-    message.error = head(storable(f"{type(error).__name__}: {error}"), ERROR_MAX)
+    message.error = words_of(error)
     message.leased_until = None
     if is_permanent(error) or now >= (message.retry_until or message.created_at + RETRY_FOR):
         message.gave_up_at = now

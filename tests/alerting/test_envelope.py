@@ -38,8 +38,9 @@ def test_no_program_answers_a_mail_and_each_can_be_sorted() -> None:
 
 
 def test_a_message_has_the_same_id_at_each_attempt_and_no_other_has_it() -> None:
-    message, other = make_message(), make_message(created_at=ago(seconds=1))
+    message, other = make_message(), make_message()
     first = wire(message)["Message-ID"]
+    Message.objects.update(attempts=1, created_at=ago(days=1))
     assert wire(Message.objects.get(pk=message.pk))["Message-ID"] == first
     assert first.startswith(f"<message-{message.pk}.")
     assert first.endswith("@monitor.example.org>")
@@ -49,17 +50,17 @@ def test_a_message_has_the_same_id_at_each_attempt_and_no_other_has_it() -> None
 def test_another_database_that_numbers_its_rows_alike_gives_other_ids() -> None:
     message = make_message()
     first = wire(message)["Message-ID"]
-    message.created_at = ago(days=1)
+    message.text = "of another database"
     assert wire(message)["Message-ID"] != first
 
 
 def test_all_mails_of_an_incident_refer_to_one_thread() -> None:
     incident = incident_since(NOW)
-    thread = thread_of(incident)
+    thread = thread_of(Incident.objects.get(pk=incident.pk))
     for kind in (AlertKind.STATUS_MISMATCH, AlertKind.RESOLVED):
         mail = wire(make_message(subject=render(make_facts(kind=kind)).subject, thread=thread))
         assert (mail["References"], mail["In-Reply-To"]) == (thread, thread)
-    assert thread == thread_of(Incident.objects.get(pk=incident.pk))
+    assert thread == thread_of(incident)
     assert thread != thread_of(incident_since(NOW))
 
 

@@ -25,7 +25,7 @@ from anymail.exceptions import (
 from django.core.mail.message import BadHeaderError
 from requests import Response
 
-from monitoring.alerting.failures import NothingSent, is_permanent
+from monitoring.alerting.failures import NothingSent, is_permanent, words_of
 
 
 def answered(status: int) -> AnymailAPIError:
@@ -79,3 +79,11 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
 @pytest.mark.parametrize("error", PERMANENT, ids=said)
 def test_what_would_end_the_same_is_not(error: Exception) -> None:
     assert is_permanent(error)
+
+
+def test_why_a_provider_rejects_an_address_is_said_in_its_words() -> None:
+    response = Response()
+    response._content = b'{"Message": "an inactive address"}'
+    assert words_of(AnymailRecipientsRefused(response=response)) == (
+        'AnymailRecipientsRefused: All message recipients were rejected or invalid\n{"Message": "an inactive address"}'
+    )

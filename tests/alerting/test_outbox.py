@@ -9,9 +9,9 @@ from django.db import connections
 
 from monitoring.alerting import outbox
 from monitoring.alerting.composing import compose
+from monitoring.alerting.failures import WORDS_MAX
 from monitoring.alerting.mail import render
 from monitoring.alerting.outbox import (
-    ERROR_MAX,
     LEASE,
     RETRY_AFTER,
     RETRY_FOR,
@@ -329,7 +329,7 @@ def test_a_sender_taken_for_dead_does_not_undo_what_another_has_sent(
 
 def test_what_an_error_said_is_stored_cut_and_without_nul(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        raise RuntimeError("\0" + "no " * ERROR_MAX)
+        raise RuntimeError("\0" + "no " * WORDS_MAX)
 
     monkeypatch.setattr(smtp.Watching, "look", fail)
     send_by(smtp.Watching, settings)
@@ -337,7 +337,7 @@ def test_what_an_error_said_is_stored_cut_and_without_nul(settings: Any, monkeyp
     dispatch(NOW)
     error = Message.objects.get().error
     assert error.startswith("RuntimeError: \N{REPLACEMENT CHARACTER}no no ")
-    assert len(error) == ERROR_MAX
+    assert len(error) == WORDS_MAX
 
 
 # Two at once
