@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -15,7 +15,8 @@ from django.db import transaction
 
 from monitoring.alerting.mail import Mail, message_to, render, render_digest
 from monitoring.conf import conf
-from monitoring.models import Delivery, Message, database_alias
+from monitoring.models import Alert, Delivery, Message, database_alias
+from monitoring.values.evidence import Evidence
 from monitoring.values.facts import Facts
 from monitoring.values.text import head, storable
 
@@ -25,6 +26,8 @@ LEASE = timedelta(minutes=5)  # a sender that has not stamped a message by then 
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one again and again
 GIVE_UP_AFTER = timedelta(days=1)
 ERROR_MAX = 2_000
+
+Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,14 @@ def _mail_backend() -> Any:
     return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
 
 
-def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
+def without_evidence(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
+    return [Evidence(incident_id=alert.incident_id) for alert in alerts]
+
+
+def dispatch(now: datetime, within: timedelta | None = None, gather: Gather = without_evidence) -> Dispatched:
     """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
     using = database_alias()
-    compose(now, using)
+    compose(now, using, gather)
     sent: list[Message] = []
     failed: list[Message] = []
     began, passed = time.monotonic(), timedelta(0)
@@ -74,7 +81,7 @@ def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
     return Dispatched(sent=tuple(sent), failed=tuple(failed))
 
 
-def compose(now: datetime, using: str) -> list[Message]:
+def compose(now: datetime, using: str, gather: Gather = without_evidence) -> list[Message]:
     """Writes the messages that carry the pending deliveries, their text frozen."""
     pending = Delivery.objects.using(using).filter(message=None).select_related("alert").order_by("address", "id")
     messages = []
@@ -83,7 +90,7 @@ def compose(now: datetime, using: str) -> list[Message]:
         together = [deliveries] if len(deliveries) > conf().DIGEST_OVER else [[one] for one in deliveries]
         for part in together:
             readable = [(delivery, facts) for delivery in part if (facts := _facts(delivery))]
-            message = _compose(address, readable, now, using) if readable else None
+            message = _compose(address, readable, now, using, gather) if readable else None
             messages += [message] if message else []
     return messages
 
@@ -97,10 +104,22 @@ def _facts(delivery: Delivery) -> Facts | None:
         return None
 
 
-def _compose(address: str, readable: list[tuple[Delivery, Facts]], now: datetime, using: str) -> Message | None:
+def _evidence(alerts: Sequence[Alert], now: datetime, gather: Gather) -> list[Evidence]:
+    """Whatever keeps it from being gathered, the alerts go out, and say so."""
+    try:
+        return gather(alerts, now)
+    except Exception as error:
+        logger.exception("The evidence of %s alerts could not be gathered", len(alerts))
+        return [Evidence(incident_id=alert.incident_id, problem=type(error).__name__) for alert in alerts]
+
+
+def _compose(
+    address: str, readable: list[tuple[Delivery, Facts]], now: datetime, using: str, gather: Gather
+) -> Message | None:
     """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
     deliveries, facts = [delivery for delivery, _ in readable], [facts for _, facts in readable]
-    words = render(facts[0]) if len(facts) == 1 else render_digest(facts)
+    evidence = _evidence([delivery.alert for delivery in deliveries], now, gather)
+    words = render(facts[0], evidence[0]) if len(facts) == 1 else render_digest(facts, evidence)
     with transaction.atomic(using=using):
         message = Message.objects.using(using).create(
             address=address,

@@ -1,13 +1,14 @@
 """One alert sent to whoever wants to see how it arrives; stored nowhere and owed to nobody."""
 
 from monitoring.alerting.mail import message_to, render
+from monitoring.values.evidence import Evidence
 from monitoring.values.facts import Facts
 
 PREFIX = "[TEST] "
 
 
-def send_trial(facts: Facts, address: str) -> None:
+def send_trial(facts: Facts, evidence: Evidence, address: str) -> None:
     """Raises whatever the mail backend raises."""
-    message = message_to(address, render(facts))
+    message = message_to(address, render(facts, evidence))
     message.subject = f"{PREFIX}{message.subject}"
     message.send()

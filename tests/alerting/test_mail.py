@@ -12,17 +12,10 @@ import pytest
 from django.conf import settings as project_settings
 
 import monitoring
-from monitoring.alerting.mail import (
-    DETAILED_MAX,
-    LISTED_MAX,
-    REASON_MAX,
-    Mail,
-    message_to,
-    render,
-    render_digest,
-    template_context,
-    written_hours,
-)
+from monitoring.alerting.digest import DETAILED_MAX
+from monitoring.alerting.mail import Mail, message_to, render, render_digest
+from monitoring.alerting.variables import LISTED_MAX, template_context
+from monitoring.alerting.words import REASON_MAX, written_hours
 from monitoring.models import BackgroundTask
 from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts
 from tests.alerting.overriding import ALERT_HTML, ALERT_TEXT, DIGEST_HTML
