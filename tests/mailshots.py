@@ -82,12 +82,12 @@ def main(folder: Path, names: list[str]) -> None:
                 page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=scheme)
                 page.set_content(rendered[name].html)
                 height = page.evaluate("document.documentElement.scrollHeight")
-                overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
                 page.set_viewport_size({"width": width, "height": min(height, HEIGHT_MAX)})
                 picture = Image.open(io.BytesIO(page.screenshot()))
                 path = folder / f"{name}-{look}.png"
                 picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
-                print(path, height, "TOO WIDE" if overflow > 0 else "", path.stat().st_size)
+                sys.stdout.write(f"{path}{' is wider than its window' if too_wide else ''}\n")
                 page.close()
         browser.close()
 
