@@ -68,9 +68,7 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
     summary = " ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
     url = admin_url("incident_changelist")
     return {
-        "subject": f"[ALERT] {len(failing)} Task Checks Failed"
-        if failing
-        else f"[RESOLVED] {len(resolved)} Tasks Are As Expected Again",
+        "subject": _subject(len(failing), len(resolved)),
         "summary": summary,
         "preheader": ", ".join(f"{len(group)} {cause}" for cause, group in groups.items()) or summary,
         "groups": list(_shown(groups)),
@@ -79,6 +77,12 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
         "evidence_problem": next((each.evidence.problem for each in failing if each.evidence.problem), ""),
         "site_url": conf().SITE_URL,
     }
+
+
+def _subject(failing: int, resolved: int) -> str:
+    if failing:
+        return f"[ALERT] {failing} Task {'Check' if failing == 1 else 'Checks'} Failed"
+    return f"[RESOLVED] {resolved} {'Task Is' if resolved == 1 else 'Tasks Are'} As Expected Again"
 
 
 def _paired(told: Sequence[Told]) -> tuple[list[Told], list[str]]:

@@ -64,4 +64,4 @@ def error_line(errors: str) -> str:
         if line.startswith('  File "'):
             after_frames = place + 1
     said = lines[after_frames:] if after_frames else lines[-1:]
-    return next((line for line in said if not line.startswith(" ")), lines[-1] if lines else "")
+    return next((line for line in said if not line[0].isspace()), lines[-1] if lines else "")
