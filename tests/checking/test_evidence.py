@@ -177,14 +177,22 @@ def test_a_context_model_that_is_gone_since_is_said_and_stops_no_other() -> None
     assert len(plain.runs) == 1
 
 
-def test_a_table_that_is_missing_spoils_no_transaction(settings: Any) -> None:
-    settings.MONITORING = {**settings.MONITORING, "CONTEXT_FIELDS": {"app.NeverMigrated": "kind"}}
+def test_a_table_that_is_missing_spoils_no_transaction() -> None:
+    make_run(status="Stopped")
     alerts = owe(
-        [Announcement(make_facts(context_model="app.NeverMigrated", context_type="x"), ())], NOW, database_alias()
+        [
+            Announcement(make_facts(context_model="gap.models.IngestorSession", context_type="x"), ()),
+            Announcement(make_facts(), ()),
+        ],
+        NOW,
+        database_alias(),
     )
-    (evidence,) = gather(alerts, LATER)
-    assert "context model 'app.NeverMigrated'" in evidence.problem
-    assert "\n" not in evidence.problem
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gap_ingestorsession RENAME TO gap_renamed")
+    missing, plain = gather(alerts, LATER)
+    assert missing.problem.startswith("context model 'gap.models.IngestorSession': ")
+    assert "\n" not in missing.problem
+    assert len(plain.runs) == 1
 
 
 # Incident, monitor, dependents
