@@ -1,21 +1,28 @@
-"""Pictures of the mails for the docs, each kind in a light and a dark mail program and on a phone.
+"""Pictures of the mails for docs/mails.md: in a light and a dark mail program and on a phone.
 
-Run as `python -m tests.mailshots [FOLDER]`; `make screenshots-mail` writes them to docs/mail.
+`python -m tests.mailshots` (`make screenshots-mail`) writes them to docs/mail; given a folder, all mails in all looks
+to that.
 """
 
 import io
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tests.early  # the settings' environment
+import tests.early  # noqa: F401 - the settings' environment
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "mail"
 NOW = datetime(2026, 11, 22, 8, 35, tzinfo=UTC)
 LOOKS = {"light": (660, "light"), "dark": (660, "dark"), "phone": (400, "light"), "phone-dark": (400, "dark")}
-HEIGHT_MAX = 2_400  # pixels: of a long mail its beginning
+_EACH = ("light", "dark", "phone")
+IN_DOCS = {
+    **dict.fromkeys(("mismatch", "not-executed", "not-judged", "resolved", "digest"), _EACH),
+    **dict.fromkeys(("still-running", "worker-lost", "storm"), ("light",)),
+}
+HEIGHT_MAX = 2_000  # pixels: of a long mail its beginning
 COLOURS = 128
 
 
@@ -64,33 +71,32 @@ def mails() -> dict[str, Any]:
     }
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(folder: Path) -> None:
     import django
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
     from tests.services import BROWSER
 
-    tests.early.os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
     folder.mkdir(parents=True, exist_ok=True)
     rendered = mails()
+    pictures = IN_DOCS if folder == FOLDER else dict.fromkeys(rendered, LOOKS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(BROWSER.path()), args=["--no-sandbox"])
-        for name in names or rendered:
-            for look, (width, scheme) in LOOKS.items():
-                page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=scheme)
-                page.set_content(rendered[name].html)
-                height = page.evaluate("document.documentElement.scrollHeight")
-                too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-                page.set_viewport_size({"width": width, "height": min(height, HEIGHT_MAX)})
-                picture = Image.open(io.BytesIO(page.screenshot()))
-                path = folder / f"{name}-{look}.png"
-                picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
-                sys.stdout.write(f"{path}{' is wider than its window' if too_wide else ''}\n")
-                page.close()
+        for name, look in [(name, look) for name, looks in pictures.items() for look in looks]:
+            width, scheme = LOOKS[look]
+            page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=scheme)
+            page.set_content(rendered[name].html)
+            height = page.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": width, "height": min(height, HEIGHT_MAX)})
+            picture = Image.open(io.BytesIO(page.screenshot()))
+            picture.convert("RGB").quantize(COLOURS).save(folder / f"{name}-{look}.png", optimize=True)
+            page.close()
         browser.close()
+    sys.stdout.write(f"The pictures are in {os.path.relpath(folder)}\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER, sys.argv[2:])
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -15,7 +15,7 @@ from monitoring.values.text import head, one_line
 
 DETAILED_MAX = 25  # failures that are told in detail
 # Some readers cut a mail after 102 kB. This is what the lines of those that are not told in detail may take.
-LINES_MAX = 55_000  # characters
+LINES_MAX = 60_000  # characters
 LINE_OF_MARKUP = 10  # characters around each
 HINT_MAX, HINT_MIN = 80, 12  # characters of what is said beside a name; less says nothing
 

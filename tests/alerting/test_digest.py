@@ -53,12 +53,14 @@ def test_both_parts_state_the_same_in_the_same_order() -> None:
 
 def test_the_head_counts_the_causes_the_commonest_first() -> None:
     lines = lines_of_text(digest(queued("a"), queued("b"), queued("c"), stopped("d"), stopped("e")).text)
-    assert lines[:4] == ["5 task checks failed.", "3 waiting to start", "2 ended as Stopped", "Waiting to start: 3"]
+    assert lines[:3] == ["5 task checks failed.", "3 waiting to start", "2 ended as Stopped"]
+    assert [line for line in lines if line.endswith((": 2", ": 3"))] == ["Waiting to start: 3", "Ended as Stopped: 2"]
 
 
 def test_one_cause_is_not_counted_twice() -> None:
     lines = lines_of_text(digest(stopped("a"), stopped("b")).text)
-    assert lines[:2] == ["2 task checks failed.", "Ended as Stopped: 2"]
+    assert not any(line.startswith("2 ended") for line in lines)
+    assert "Ended as Stopped: 2" in lines
 
 
 def test_a_list_of_mails_shows_the_causes() -> None:
@@ -100,9 +102,8 @@ def test_an_error_that_many_share_is_said_once_above_their_names() -> None:
         *(stopped(f"task_{number:03}", "OSError: gone") for number in range(100)), stopped("z", "KeyError: 1")
     )
     lines = lines_of_text(mail.text)
-    hint = lines.index("OSError: gone", lines.index("task_024 ended as Stopped after 1 min.") + 2)
-    assert lines[hint + 1] == "task_025"
-    assert lines.count("OSError: gone") == DETAILED_MAX + 1
+    assert lines[lines.index("OSError: gone (75)") + 1] == "task_025"
+    assert lines.count("OSError: gone") == DETAILED_MAX
     assert "z: KeyError: 1" in lines
 
 
