@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
-from monitoring.alerting.variables import LISTED_MAX, admin_url, links_of
+from monitoring.alerting.variables import LISTED_MAX, admin_url, links_of, problem_of
 from monitoring.alerting.words import REASON_MAX, error_of, short_time, span_of, summary_of, written_time, zone_of
 from monitoring.conf import conf
 from monitoring.values.cause import Cause, cause_of
@@ -43,7 +43,7 @@ class Told:
         """What the group does not say: the error, or for how long."""
         match cause_of(self.facts, self.evidence):
             case Cause.WAITING | Cause.STILL_RUNNING:
-                return f"for {span_of(self.facts, self.evidence)}"
+                return f"for {span}" if (span := span_of(self.facts, self.evidence)) else ""
             case Cause.OUTSIDE_WINDOW:
                 return f"{span_of(self.facts, self.evidence)} before the check"
             case Cause.NOT_JUDGED:
@@ -74,7 +74,7 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
         "groups": list(_shown(groups)),
         "resolved": resolved,
         "links": [("Open incidents", f"{url}?state=open")] if url and failing else [],
-        "evidence_problem": next((each.evidence.problem for each in failing if each.evidence.problem), ""),
+        "evidence_problem": next(filter(None, (problem_of(each.facts, each.evidence) for each in failing)), ""),
         "site_url": conf().SITE_URL,
     }
 
@@ -178,5 +178,6 @@ def _in_short(facts: Facts, evidence: Evidence) -> list[str]:
         f"started {short_time(facts.started_at, zone)}" if facts.started_at else "",
         head(one_line(facts.reason), REASON_MAX),
         f"checked {short_time(facts.check_time, zone)}",
+        f"as expected again {short_time(evidence.closed_at, zone)}" if evidence.closed_at else "",
     ]
     return [each for each in said if each]

@@ -87,7 +87,7 @@ def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, An
         "run_lines": _columns(runs, str(zone_of(facts))),
         "zone": str(zone_of(facts)),
         "evidence_rows": evidence_rows(facts, evidence),
-        "evidence_problem": _problem(facts, evidence),
+        "evidence_problem": problem_of(facts, evidence),
         "links": links_of(evidence),
         "context_type": facts.context_type,
         "reason": facts.reason,
@@ -112,6 +112,13 @@ def admin_url(page: str, *keys: object) -> str:
         return f"{site}{reverse(f'admin:monitoring_{page}', args=keys)}" if site else ""
     except NoReverseMatch:
         return ""
+
+
+def problem_of(facts: Facts, evidence: Evidence) -> str:
+    """Why it could not be checked is said as the reason already."""
+    if not evidence.problem or facts.kind is AlertKind.NOT_JUDGED:
+        return ""
+    return head(one_line(evidence.problem), PROBLEM_MAX)
 
 
 def _dependents(facts: Facts, evidence: Evidence) -> list[tuple[str, str]]:
@@ -143,10 +150,3 @@ def _columns(runs: Sequence[Mapping[str, str]], zone: str) -> list[str]:
     rows += [(run["started"], f"{run['mark']} {run['status']}", run["took"]) for run in runs]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _problem(facts: Facts, evidence: Evidence) -> str:
-    """Why it could not be checked is said as the reason already."""
-    if not evidence.problem or facts.kind is AlertKind.NOT_JUDGED:
-        return ""
-    return head(one_line(evidence.problem), PROBLEM_MAX)

@@ -63,26 +63,27 @@ def zone_of(facts: Facts) -> ZoneInfo:
 
 def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:
     """What happened, in one sentence, with the one figure that matters."""
-    name = one_line(facts.task_name)
+    name, span = one_line(facts.task_name), span_of(facts, evidence)
     match cause := cause_of(facts, evidence):
         case Cause.NEVER_STARTED:
             ever = ", and none was ever recorded" if evidence.gathered_at and not evidence.runs else ""
             return f"{name} has not executed: no run was found in the {_window(facts).lower()}{ever}."
         case Cause.OUTSIDE_WINDOW:
-            status = f" and ended as {last.status}" if (last := last_before(facts, evidence)) else ""
-            return f"{name} has not executed: its last run started {span_of(facts, evidence)} before the check{status}."
+            last = last_before(facts, evidence)
+            status = f" and ended as {one_line(last.status)}" if last else ""
+            return f"{name} has not executed: its last run started {span} before the check{status}."
         case Cause.WAITING if (facts.waiting_status or facts.current_status) == RunStatus.PENDING:
-            return f"{name} was submitted {span_of(facts, evidence)} before the check, for later, and has not started."
+            before = f" {span} before the check, for later," if span else " for later"
+            return f"{name} was submitted{before} and has not started."
         case Cause.WAITING:
-            return f"{name} has waited in the queue for {span_of(facts, evidence)}: no worker has taken it."
+            return f"{name} has waited in the queue{f' for {span}' if span else ''}: no worker has taken it."
         case Cause.STILL_RUNNING:
             usual = f"; it usually takes {written_span(evidence.usual)}" if evidence.usual is not None else ""
-            return f"{name} is still running after {span_of(facts, evidence)}{usual}."
+            return f"{name} is still running{f' after {span}' if span else ''}{usual}."
         case Cause.NOT_JUDGED:
             return f"{name} could not be checked."
         case Cause.RECOVERED:
-            lasted = span_of(facts, evidence)
-            return f"{name} is as expected again" + (f": it failed for {lasted}." if lasted else f": {_status(facts)}.")
+            return f"{name} is as expected again: {f'it failed for {span}' if span else _status(facts)}."
     return f"{name} {_ended(cause, facts, evidence)}."
 
 
@@ -119,7 +120,8 @@ def since_of(facts: Facts, evidence: Evidence) -> str:
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     """The facts as labels and values, in the order in which every part shows them."""
     zone = zone_of(facts)
-    unstarted = facts.waiting_since and f"{facts.waiting_status}, submitted {written_time(facts.waiting_since, zone)}"
+    status = one_line(facts.waiting_status)
+    unstarted = facts.waiting_since and f"{status}, submitted {written_time(facts.waiting_since, zone)}"
     rows = [
         ("Task", one_line(facts.task_name)),
         ("Context type", one_line(facts.context_type)),
@@ -217,10 +219,10 @@ def _since_the_check(facts: Facts, evidence: Evidence) -> str:
     """What became of it until the mail was written."""
     zone = zone_of(facts)
     newest = next((run for run in evidence.runs if run.started_at and run.started_at > facts.check_time), None)
-    said = [f"a run is {newest.status}, started {written_time(newest.started_at, zone)}"] if newest else []  # type: ignore[arg-type]
+    said = [f"a run is {stands_of(newest, zone)}"] if newest else []
     run = evidence.run
     if run and run.task_id == facts.task_id and run.status != facts.current_status:
-        said.append(f"this run is {run.status}")
+        said.append(f"this run is {one_line(run.status)}")
     if evidence.closed_at and facts.kind is not AlertKind.RESOLVED:
         said.append(f"as expected again {written_time(evidence.closed_at, zone)}")
     return "; ".join(said)

@@ -2,6 +2,7 @@ import html
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -549,8 +550,26 @@ def test_what_strangers_wrote_breaks_no_line_and_no_markup(text: str) -> None:
 
 
 @hostile
+def test_what_a_task_left_breaks_no_line_and_no_markup(text: str) -> None:
+    def with_error(text: str) -> Mail:
+        facts = make_facts(task_id=text)
+        evidence = sample_evidence(facts)
+        runs = (replace(evidence.runs[0], status=text), *evidence.runs[1:])
+        return render(facts, replace(evidence, runs=runs, errors=f"first\n{text}\nlast"))
+
+    harmless, mail = with_error("harmless"), with_error(text)
+    assert not BREAKING.search(mail.text.replace("\n", ""))
+    assert not BREAKING.search(mail.html.replace("\n", ""))
+    tags = re.compile(r"</?\w+")
+    assert tags.findall(mail.html) == tags.findall(harmless.html)
+    assert lines_of_text(mail.text)[1] == "last"
+
+
+@hostile
 def test_every_mail_can_be_sent_and_says_the_same_when_it_arrives(text: str) -> None:
-    for mail in (render(said_with(text)), render_digest([said_with(text)] * 3)):
+    long = "\n".join([text * 100] * 30)
+    evidence = replace(sample_evidence(said_with(text)), errors=long)
+    for mail in (render(said_with(text), evidence), render_digest([said_with(text)] * 3, [evidence] * 3)):
         wire, message = sent(mail)
         assert max(len(line) for line in wire.splitlines()) <= LINE_MAX
         assert message["Subject"].strip() == mail.subject  # Python begins an encoded subject on a line of its own

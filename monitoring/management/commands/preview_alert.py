@@ -108,10 +108,9 @@ def _the_monitor(name: str) -> Monitor:
 
 def _render(kind: str, previews: dict[AlertKind, Preview]) -> Mail:
     if kind == DIGEST:
-        return render_digest(
-            [preview.facts for preview in previews.values()], [preview.evidence for preview in previews.values()]
-        )
-    return render(previews[AlertKind(kind)].facts, previews[AlertKind(kind)].evidence)
+        return render_digest([each.facts for each in previews.values()], [each.evidence for each in previews.values()])
+    shown = previews[AlertKind(kind)]
+    return render(shown.facts, shown.evidence)
 
 
 def _formatted(mail: Mail, format: str) -> str:
