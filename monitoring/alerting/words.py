@@ -206,7 +206,7 @@ def _last_success(facts: Facts, evidence: Evidence) -> str:
         return ""
     run = evidence.last_success
     if run is None:
-        return f"none among the last {evidence.looked_back} runs" if evidence.runs else ""
+        return f"none among the task's last {evidence.looked_back} runs" if evidence.runs else ""
     ended = run.finished_at or run.started_at or facts.check_time
     said = written_time(ended, zone_of(facts))
     if facts.kind is AlertKind.RESOLVED:

@@ -21,7 +21,7 @@ from monitoring.values.run_event import WORKER_LOST, RunStatus
 from monitoring.values.text import tail
 
 USUAL_AMONG = 20  # last runs that say how long one usually takes
-SUCCESS_AMONG = 500  # last runs among which the last success is looked for
+LOOKED_BACK = 1_000  # last runs of a task, among which its last success, and those of a context, are looked for
 WAITING_SHOWN = 3  # of a queue that stands still: it must not push out what ran before
 DEPENDENTS_SHOWN = 5
 ERRORS_MAX = 3_000  # characters, the last ones
@@ -114,11 +114,12 @@ def _in_context(probes: Sequence[Probe], model: str, with_type: bool, using: str
 
 
 def _asked(probes: Sequence[Probe], using: str, only: Filter) -> list[Runs]:
-    last = newest_runs(probes, using, only, started=USUAL_AMONG, unstarted=WAITING_SHOWN)
+    among = None if only is ALL else LOOKED_BACK
+    last = newest_runs(probes, using, only, started=USUAL_AMONG, unstarted=WAITING_SHOWN, among=among)
     success = {place: _newest_completed(runs) for place, runs in enumerate(last)}
-    # Where the history is short, all of it was seen.
+    # Where there are fewer, all of them were seen.
     unknown = [place for place, runs in enumerate(last) if not success[place] and len(runs) >= USUAL_AMONG]
-    older = newest_completed([probes[place] for place in unknown], SUCCESS_AMONG, using, only)
+    older = newest_completed([probes[place] for place in unknown], LOOKED_BACK, using, only)
     success |= {unknown[nth]: run for nth, run in older.items()}
     return [Runs(tuple(runs), success[place]) for place, runs in enumerate(last)]
 
@@ -167,7 +168,7 @@ def _evidence(
         errors=tail(row["ends"], ERRORS_MAX) if row else "",
         worker_lost=row is not None and row["begins"] == WORKER_LOST,
         last_success=runs.success,
-        looked_back=SUCCESS_AMONG,
+        looked_back=LOOKED_BACK,
         usual=usual_duration(runs.last),
         dependents=tuple((name, dependents.get(name)) for name in facts.dependent_tasks[:DEPENDENTS_SHOWN]),
         incident_id=incident.pk if incident else None,

@@ -44,13 +44,12 @@ FROM probe JOIN {table} run ON run.id {among} (
 """,
 }
 
-# The last runs of a probe's name, to look for one among them: however long the history is, no more are read.
-_LAST_RUNS = """(SELECT run.* FROM {table} run WHERE run.task_name = probe.name AND {condition}
-                 ORDER BY run.started_at DESC, run.id DESC LIMIT {among})"""
-
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
 COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
+# The last runs of a probe's name, to look for some among them: however long the history is, no more are read.
+_LAST_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND {STARTED_EVER}
+                 ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}})"""
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
 
@@ -93,15 +92,17 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
 
 
 def newest_runs(
-    probes: Sequence[Probe], using: str, only: Filter = ALL, *, started: int, unstarted: int
+    probes: Sequence[Probe], using: str, only: Filter = ALL, *, started: int, unstarted: int, among: int | None = None
 ) -> list[list[RunFacts]]:
     """Of each probe its newest runs from the newest on: so many that started, and so many that never did.
 
     However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads
-    and sorts them all. Runs that never started stand by when they were submitted.
+    and sorts them all. Runs that never started stand by when they were submitted. `among` bounds how many runs of the
+    name are looked at for those that pass the filter, which may be rare.
     """
     found: list[list[RunFacts]] = [[] for _ in probes]
-    for place, run in _newest(probes, using, STARTED_EVER, only, started):
+    last_runs = _LAST_RUNS.format(among=among) if among else _TABLE
+    for place, run in _newest(probes, using, STARTED_EVER, only, started, last_runs):
         found[place].append(_as_of(run, probes[place].until))
     for place, run in _newest(probes, using, UNSTARTED, only, unstarted):
         found[place].append(run)
@@ -109,9 +110,8 @@ def newest_runs(
 
 
 def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """By each probe's place the newest run that completed, among so many last ones that started."""
-    last_runs = _LAST_RUNS.format(table=_TABLE, condition=f"{STARTED_EVER} AND {only.condition}", among=among)
-    return dict(_newest(probes, using, COMPLETED, Filter("TRUE", only.parameters), runs=last_runs))
+    """By each probe's place the newest run that completed, among so many last runs of its name."""
+    return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
 
 
 def _place_in_time(run: RunFacts) -> tuple[datetime, int]:

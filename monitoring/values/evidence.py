@@ -17,8 +17,8 @@ class Evidence:
 
     That is None where nobody asked, or where, as `problem` then says, the history could not be asked. `runs` are the
     last ones, the newest first; `run` is the one that decided, else the newest that had started, and `errors` the end
-    of what it left. `last_success` is the newest run that completed, None where there is none among the last
-    `looked_back`. `usual` is how long a run that completes takes. `dependents` are the first dependent tasks, each
+    of what it left. `last_success` is the newest run that completed, None where there is none among the task's
+    last `looked_back`. `usual` is how long a run that completes takes. `dependents` are the first dependent tasks, each
     with its newest run.
     """
 

@@ -150,7 +150,7 @@ def test_after_a_recovery_the_data_is_fresh_again() -> None:
 
 def test_a_success_that_is_not_found_is_told_with_how_far_it_was_looked_for() -> None:
     rows = dict(evidence_rows(make_facts(), found(run("Stopped"), looked_back=500)))
-    assert rows["Last success"] == "none among the last 500 runs"
+    assert rows["Last success"] == "none among the task's last 500 runs"
     assert "Last success" not in dict(evidence_rows(make_facts(), NOTHING))
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.checking.evidence import DEPENDENTS_SHOWN, ERRORS_MAX, SUCCESS_AMONG, gather, gather_about
+from monitoring.checking.evidence import DEPENDENTS_SHOWN, ERRORS_MAX, LOOKED_BACK, gather, gather_about
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, MonitorState, database_alias
 from monitoring.tick import check_config, check_monitors
 from monitoring.values.evidence import RUNS_SHOWN, Evidence
@@ -133,10 +133,10 @@ def test_but_not_behind_all_that_ever_ran() -> None:
     make_run(task_id="good", started_at=ago(days=1))
     BackgroundTask.objects.bulk_create(
         BackgroundTask(task_id=str(n), task_name="daily_report", status="Stopped", started_at=ago(seconds=n))
-        for n in range(SUCCESS_AMONG)
+        for n in range(LOOKED_BACK)
     )
     evidence = of_daily_report()
-    assert (evidence.last_success, evidence.looked_back) == (None, SUCCESS_AMONG)
+    assert (evidence.last_success, evidence.looked_back) == (None, LOOKED_BACK)
 
 
 # Contexts
@@ -157,6 +157,26 @@ def test_only_runs_of_the_context_are_evidence() -> None:
     (evidence,) = evidence_of(in_context())
     assert shown(evidence) == [("hourly", "Stopped")]
     assert (evidence.errors, evidence.last_success) == ("OSError: gone", None)
+
+
+def test_a_context_that_is_rare_is_not_looked_for_in_all_that_ever_ran() -> None:
+    hourly, daily = (IngestorSession.objects.create(ingestor_type=name) for name in ("Hourly", "Daily"))
+    make_run(task_id="hourly", context_id=str(hourly.pk), started_at=ago(days=1))
+    BackgroundTask.objects.bulk_create(
+        BackgroundTask(
+            task_id=str(n),
+            task_name="daily_report",
+            status="Stopped",
+            started_at=ago(seconds=n),
+            context_id=str(daily.pk),
+        )
+        for n in range(LOOKED_BACK - 1)
+    )
+    (evidence,) = evidence_of(in_context())
+    assert shown(evidence) == [("hourly", "Completed")]
+    make_run(context_id=str(daily.pk))
+    (again,) = gather(list(Alert.objects.all()), LATER)
+    assert again.runs == ()
 
 
 def test_a_context_model_that_is_gone_since_is_said_and_stops_no_other() -> None:
