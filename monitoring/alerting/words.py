@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.utils import timezone
 
 from monitoring.values.cause import Cause, cause_of, last_before
-from monitoring.values.evidence import NOTHING, Evidence
+from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import WORKER_LOST, RunStatus
@@ -206,7 +206,9 @@ def _last_success(facts: Facts, evidence: Evidence) -> str:
         return ""
     run = evidence.last_success
     if run is None:
-        return f"none among the task's last {evidence.looked_back} runs" if evidence.runs else ""
+        if len(evidence.runs) == RUNS_SHOWN:
+            return f"none among the task's last {evidence.looked_back} runs"
+        return "none is known" if evidence.runs else ""
     ended = run.finished_at or run.started_at or facts.check_time
     said = written_time(ended, zone_of(facts))
     if facts.kind is AlertKind.RESOLVED:

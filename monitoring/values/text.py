@@ -43,6 +43,8 @@ def one_line(text: str) -> str:
 
 def written_span(span: timedelta) -> str:
     """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two greatest units."""
+    if span < timedelta(seconds=0.1):
+        return "less than 0.1 s"
     if span < timedelta(seconds=10):
         return f"{span.total_seconds():.1f} s"
     minutes, seconds = divmod(int(span.total_seconds()), 60)

@@ -13,7 +13,7 @@ from monitoring.alerting.words import (
     since_of,
     summary_of,
 )
-from monitoring.values.evidence import NOTHING, Evidence
+from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import WORKER_LOST
@@ -149,7 +149,8 @@ def test_after_a_recovery_the_data_is_fresh_again() -> None:
 
 
 def test_a_success_that_is_not_found_is_told_with_how_far_it_was_looked_for() -> None:
-    rows = dict(evidence_rows(make_facts(), found(run("Stopped"), looked_back=500)))
+    assert dict(evidence_rows(make_facts(), found(run("Stopped"))))["Last success"] == "none is known"
+    rows = dict(evidence_rows(make_facts(), found(*[run("Stopped")] * RUNS_SHOWN, looked_back=500)))
     assert rows["Last success"] == "none among the task's last 500 runs"
     assert "Last success" not in dict(evidence_rows(make_facts(), NOTHING))
 
