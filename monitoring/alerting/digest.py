@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, starmap, zip_longest
 from typing import Any
 
 from monitoring.alerting.variables import LISTED_MAX, admin_url, links_of, problem_of
@@ -58,7 +58,7 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
     `count`, `cards` (those told in detail) and `lines`: pairs of a hint that several share, or "", and the names under
     it. `resolved` are sentences. `links` pairs labels with URLs into the admin.
     """
-    told = sorted(map(Told, alerts, evidence), key=lambda each: each.name)
+    told = sorted(starmap(Told, zip(alerts, evidence, strict=True)), key=lambda each: each.name)
     failing, resolved = _paired(told)
     groups = _grouped(failing)
     counts = (

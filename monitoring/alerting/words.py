@@ -45,7 +45,7 @@ def written_time(time: datetime, zone: ZoneInfo) -> str:
 
 
 def short_time(time: datetime, zone: ZoneInfo) -> str:
-    """`2026-11-22 08:35 CET`: where the zone's whole name stands beside."""
+    """`2026-11-22 08:35 CET`: for lists, to the minute."""
     return f"{time.astimezone(zone):%Y-%m-%d %H:%M %Z}"
 
 
@@ -152,15 +152,19 @@ def evidence_rows(facts: Facts, evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def error_of(facts: Facts, evidence: Evidence) -> tuple[str, str]:
-    """The line that says what went wrong, and the end of the traceback before it; empty where there is none."""
-    run = evidence.run
-    if run is None or run.status not in _WITH_ERRORS or facts.kind is AlertKind.RESOLVED:
+    """The line that says what went wrong, and the end of the traceback before it; empty where there is none.
+
+    It is that of the run that decided, or of the last one where it is the last one that the mail speaks of.
+    """
+    run, cause = evidence.run, cause_of(facts, evidence)
+    speaks_of_it = facts.kind is AlertKind.STATUS_MISMATCH or cause is Cause.OUTSIDE_WINDOW
+    if run is None or run.status not in _WITH_ERRORS or not speaks_of_it:
         return "", ""
     said = error_line(evidence.errors)
     lines = evidence.errors.rstrip().splitlines()
     if lines and lines[-1] == said:
         lines.pop()
-    if evidence.worker_lost:  # which the summary says
+    if cause is Cause.WORKER_LOST:  # which the summary says
         said = said.removeprefix(WORKER_LOST).lstrip(" .:;,")
     traceback = [head(one_line(line.expandtabs()).rstrip(), TRACEBACK_LINE_MAX) for line in lines[-TRACEBACK_LINES:]]
     return head(one_line(said).strip(), ERROR_LINE_MAX), "\n".join(traceback)

@@ -196,6 +196,21 @@ def test_what_an_earlier_attempt_left_is_no_error_of_a_run_that_goes_on(status: 
     assert errors("OSError: gone", status) == ("", "")
 
 
-def test_a_recovery_quotes_no_error() -> None:
-    facts = replace(make_facts(), kind=AlertKind.RESOLVED)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(make_facts(), kind=AlertKind.RESOLVED),
+        replace(make_facts(), kind=AlertKind.NOT_JUDGED),
+        not_executed(**QUEUED),
+        not_executed(),
+    ],
+)
+def test_the_error_of_a_run_that_the_mail_does_not_speak_of_is_not_quoted(facts: Facts) -> None:
     assert error_of(facts, found(run=run("Stopped"), errors="OSError: gone")) == ("", "")
+
+
+def test_the_error_of_the_last_run_is_quoted_where_no_other_started() -> None:
+    last = run("Stopped")
+    assert error_of(not_executed(), found(last, run=last, errors="OSError: gone"))[0] == "OSError: gone"
+    lost = found(last, run=last, errors=WORKER_LOST, worker_lost=True)
+    assert error_of(not_executed(), lost)[0] == WORKER_LOST
