@@ -63,4 +63,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services lock
+.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail lock

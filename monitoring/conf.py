@@ -15,7 +15,7 @@ CONTEXT_FIELDS = MappingProxyType(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conf:
     SITE_URL: str = ""
-    """Where this site is reached, `https://example.org`: mails name it."""
+    """Where this site is reached, `https://example.org`: mails name it and link into its admin."""
 
     CONTEXT_FIELDS: Mapping[str, str] = field(default_factory=lambda: CONTEXT_FIELDS)
     """Context model to the field whose value is its context type."""

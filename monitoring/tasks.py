@@ -7,8 +7,8 @@ from typing import Any
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
-from monitoring.alerting.outbox import dispatch
 from monitoring.models import database_now
+from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
 
@@ -34,7 +34,7 @@ def monitor_task_status(config: Any) -> dict[str, str]:
     expectations = parse_config(config)
     now = database_now()
     found = check_config(expectations, now)
-    dispatch(now)
+    tell(now)
     if found.nobody_to_tell:
         raise ValueError(found.nobody_to_tell)
     return {judged.name: judged.outcome.verdict.value for judged in found.judged}
@@ -57,6 +57,6 @@ def dispatch_owed() -> None:
     while _asked.is_set() and _sending.acquire(blocking=False):
         try:
             _asked.clear()
-            dispatch(database_now(), within=SENDING_MAX)
+            tell(database_now(), within=SENDING_MAX)
         finally:
             _sending.release()

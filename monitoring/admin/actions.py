@@ -12,13 +12,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.alerting.mail import summary_of
-from monitoring.alerting.samples import facts_to_preview
 from monitoring.alerting.trial import send_trial
+from monitoring.alerting.words import summary_of
 from monitoring.checking import byhand
 from monitoring.checking.due import as_if_due
 from monitoring.models import Monitor, database_now
 from monitoring.tasks import dispatch_owed
+from monitoring.telling import preview
 from monitoring.tick import Judged, Round, check_monitors, judge
 from monitoring.values.facts import facts_of
 
@@ -100,7 +100,8 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
     now, sent = database_now(), []
     for monitor, outcome in zip(monitors, judge([as_if_due(monitor, now) for monitor in monitors]), strict=True):
         try:
-            send_trial(facts_to_preview(outcome, monitor.time_zone), address)
+            shown = preview(monitor, outcome, now)
+            send_trial(shown.facts, shown.evidence, address)
         except Exception as error:  # whatever the mail server says, its reader is the one who asked
             logger.exception("The test alert of %s could not be sent", monitor)
             text = f"The test alert of {monitor} could not be sent to {address}: {error}"

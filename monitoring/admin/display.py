@@ -9,21 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from monitoring.values.run_event import RunStatus
-
-# How a status is marked beside its colour, so that nobody has to tell colours apart.
-MARKS = {
-    "good": "✓",
-    "bad": "✗",
-    "busy": "●",
-    "idle": "–",
-}
-RUN_TONES = {
-    RunStatus.COMPLETED: "good",
-    RunStatus.STOPPED: "bad",
-    RunStatus.RUNNING: "busy",
-    RunStatus.INVALIDATED: "busy",
-}
+from monitoring.alerting.words import MARKS, run_tone
 
 
 def badge(text: str, tone: str) -> SafeString:
@@ -32,7 +18,7 @@ def badge(text: str, tone: str) -> SafeString:
 
 
 def run_badge(status: str) -> SafeString:
-    return badge(status, RUN_TONES.get(RunStatus(status), "idle") if status in RunStatus.values else "idle")
+    return badge(status, run_tone(status))
 
 
 def when(instant: datetime | None, zone: tzinfo | None = None) -> SafeString | str:

@@ -32,9 +32,9 @@ from monitoring.admin.forms import (
 )
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
 from monitoring.admin.parts import message_badge, overview_link, table, zone_of
-from monitoring.alerting.mail import written_hours
 from monitoring.alerting.recipients import last_messages, superuser_addresses
 from monitoring.alerting.states import state_of
+from monitoring.alerting.words import written_hours
 from monitoring.checking.advice import advice
 from monitoring.checking.due import plan_new
 from monitoring.checking.history import context_models, context_types, seen_names

@@ -25,16 +25,17 @@ from monitoring.admin.parts import (
     table,
     zone_of,
 )
-from monitoring.alerting.mail import Mail, render, summary_of, written_hours
+from monitoring.alerting.mail import Mail, render
 from monitoring.alerting.recipients import superuser_addresses
-from monitoring.alerting.samples import sample_facts
+from monitoring.alerting.words import summary_of, written_hours
 from monitoring.checking.due import look_at
 from monitoring.checking.health import problems
 from monitoring.checking.runs import last_runs
 from monitoring.checking.standing import Standing, Stands, standings
 from monitoring.models import BackgroundTask, Incident, Monitor, database_alias, database_now
+from monitoring.telling import preview
 from monitoring.tick import judge
-from monitoring.values.facts import AlertKind, facts_of
+from monitoring.values.facts import facts_of
 from monitoring.values.outcome import Outcome, RunFacts, Verdict
 from monitoring.values.schedule import InvalidSchedule
 
@@ -74,7 +75,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "wants": pairs(_wants(monitor)),
         "runs": _runs(monitor, site),
         "incidents": _incidents(monitor, site),
-        "mail": _mail(outcome, monitor),
+        "mail": _mail(outcome, monitor, now),
         "mail_is_real": not outcome.is_as_expected,
         "frame": frame(reverse(f"{site}:monitoring_monitor_mail", args=[monitor.pk]), "The mail as HTML"),
     }
@@ -84,7 +85,8 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
 def mail_preview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     """The HTML part of the mail that the overview shows, for its frame."""
     monitor = _visible_monitor(model_admin, request, object_id)
-    return framed(_mail(_judged(monitor, database_now()), monitor).html)
+    now = database_now()
+    return framed(_mail(_judged(monitor, now), monitor, now).html)
 
 
 def _visible_monitor(model_admin: Any, request: HttpRequest, object_id: str) -> Monitor:
@@ -101,12 +103,10 @@ def _judged(monitor: Monitor, now: datetime) -> Outcome:
     return outcome
 
 
-def _mail(outcome: Outcome, monitor: Monitor) -> Mail:
+def _mail(outcome: Outcome, monitor: Monitor, now: datetime) -> Mail:
     """What the outcome would tell or, if it is as expected, what a run that ended otherwise would."""
-    zone = monitor.time_zone
-    if outcome.is_as_expected:
-        return render(sample_facts(AlertKind.STATUS_MISMATCH, outcome.check.at, outcome.check.expectation, zone))
-    return render(facts_of(outcome, zone))
+    shown = preview(monitor, outcome, now)
+    return render(shown.facts, shown.evidence)
 
 
 def stands_badge(standing: Standing) -> SafeString:

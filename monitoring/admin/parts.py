@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,10 +14,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge
-from monitoring.alerting.mail import template_context
 from monitoring.alerting.states import MessageState
+from monitoring.alerting.words import fact_rows
 from monitoring.models import Incident, Monitor
 from monitoring.values.facts import AlertKind, Facts
+from monitoring.values.text import written_span
 
 MESSAGE_TONES = {
     MessageState.PENDING: "idle",
@@ -65,18 +66,10 @@ def exactly(instant: datetime | None, zone: tzinfo | None = None) -> SafeString 
 
 
 def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:
-    """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`; a dash for what has not ended."""
+    """How long; a dash for what has not ended."""
     if started_at is None or finished_at is None or finished_at < started_at:
         return "–"
-    span = finished_at - started_at
-    if span < timedelta(seconds=10):
-        return f"{span.total_seconds():.1f} s"
-    minutes, seconds = divmod(int(span.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    counted = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    first = next(place for place, (number, _) in enumerate(counted) if number)
-    return " ".join(f"{number} {unit}" for number, unit in counted[first : first + 2] if number)
+    return written_span(finished_at - started_at)
 
 
 def zone_of(monitor: Monitor) -> tzinfo:
@@ -123,7 +116,7 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
 def facts_found(stored: dict[str, Any]) -> SafeString | str:
     """Stored facts as a mail says them; as they stand in the row where another version wrote what we cannot read."""
     try:
-        return pairs(template_context(Facts.from_json(stored))["rows"])
+        return pairs(fact_rows(Facts.from_json(stored)))
     except (AttributeError, KeyError, TypeError, ValueError):
         return pre(json.dumps(stored, indent=2))
 

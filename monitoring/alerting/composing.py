@@ -5,7 +5,7 @@ An incident's next mail to an address is not written before the one before was s
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -16,12 +16,15 @@ from django.db.models import Count, Min
 from monitoring.alerting.envelope import thread_of
 from monitoring.alerting.mail import render, render_digest
 from monitoring.conf import conf
-from monitoring.models import Delivery, Message
+from monitoring.models import Alert, Delivery, Message
+from monitoring.values.evidence import Evidence
 from monitoring.values.facts import Facts
 
 logger = logging.getLogger("monitoring")
 
 CARRIED_MAX = 5_000  # deliveries of one message: a statement names them all, and no database takes any number
+
+Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,21 @@ class Letter:
     facts: tuple[Facts, ...]
 
 
-def compose(now: datetime, using: str) -> list[Message]:
+def without_evidence(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
+    """What is known of alerts where nobody asks the run history."""
+    return [Evidence(incident_id=alert.incident_id) for alert in alerts]
+
+
+def compose(now: datetime, using: str, gather: Gather = without_evidence) -> list[Message]:
     """Writes messages that carry the pending deliveries, as far as their turn has come."""
     pending = Delivery.objects.using(using).filter(message=None).select_related("alert__incident")
     deliveries = list(pending.order_by("address", "id"))
     if not deliveries:
         return []
     # Asked after the deliveries: what another dispatch composes meanwhile is seen in one of the two.
-    letters = _letters(deliveries, _on_their_way(using), _unanswered(using), now)
-    return [message for letter in letters if (message := _write(letter, now, using))]
+    letters = list(_letters(deliveries, _on_their_way(using), _unanswered(using), now))
+    evidence = _evidence(letters, now, gather)
+    return [message for letter in letters if (message := _write(letter, evidence, now, using))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,23 @@ def _facts(delivery: Delivery) -> Facts | None:
         return None
 
 
-def _write(letter: Letter, now: datetime, using: str) -> Message | None:
+def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[int, Evidence]:
+    """By alert; asked once for all. Whatever keeps it from being gathered, the alerts go out, and say so."""
+    alerts = {delivery.alert_id: delivery.alert for letter in letters for delivery in letter.deliveries}
+    try:
+        gathered = gather(list(alerts.values()), now)
+    except Exception as error:
+        logger.exception("The evidence of %s alerts could not be gathered", len(alerts))
+        problem = type(error).__name__
+        gathered = [Evidence(incident_id=alert.incident_id, problem=problem) for alert in alerts.values()]
+    return dict(zip(alerts, gathered, strict=True))
+
+
+def _write(letter: Letter, evidence_of: dict[int, Evidence], now: datetime, using: str) -> Message | None:
     """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
     is_alone = len(letter.facts) == 1
-    words = render(letter.facts[0]) if is_alone else render_digest(letter.facts)
+    evidence = [evidence_of[delivery.alert_id] for delivery in letter.deliveries]
+    words = render(letter.facts[0], evidence[0]) if is_alone else render_digest(letter.facts, evidence)
     with transaction.atomic(using=using):
         message = Message.objects.using(using).create(
             address=letter.address,

@@ -13,7 +13,7 @@ from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 from django.db.models import Q
 
-from monitoring.alerting.composing import compose
+from monitoring.alerting.composing import Gather, compose, without_evidence
 from monitoring.alerting.envelope import bare, envelope
 from monitoring.alerting.failures import NothingSent, is_permanent, words_of
 from monitoring.alerting.mail import render
@@ -91,14 +91,14 @@ def mail_backend() -> Any:
     return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
 
 
-def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
+def dispatch(now: datetime, within: timedelta | None = None, gather: Gather = without_evidence) -> Dispatched:
     """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
     using, turn = database_alias(), Turn(now, within)
     sent: list[Message] = []
     failed: list[Message] = []
     unanswered = _unanswered_addresses(using)
     with contextlib.closing(Line()) as line:
-        for message in _claims(turn, failed, using):
+        for message in _claims(turn, failed, using, gather):
             if not _send(message, line, turn, using):
                 failed.append(message)
                 continue
@@ -109,13 +109,13 @@ def dispatch(now: datetime, within: timedelta | None = None) -> Dispatched:
     return Dispatched(sent=tuple(sent), failed=tuple(failed))
 
 
-def _claims(turn: Turn, failed: list[Message], using: str) -> Iterator[Message]:
+def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> Iterator[Message]:
     """Messages whose time has come, each this sender's alone; those that it could not send are not tried twice.
 
     They are read ten at a time and claimed one by one: a lease on ten would run out while the first is sent slowly.
     """
     while not turn.is_over():
-        compose(turn.began_at, using)
+        compose(turn.began_at, using, gather)
         due = _due(turn.began_at, failed, using)
         if not due:
             return

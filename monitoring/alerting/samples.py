@@ -1,11 +1,12 @@
-"""Facts of each kind that did not happen, to try templates on."""
+"""Facts of each kind, and evidence, that did not happen: to try templates on."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from monitoring.values.evidence import RUNS_SHOWN, Evidence
 from monitoring.values.expectation import Expectation
-from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts, facts_of
-from monitoring.values.outcome import Outcome
+from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts
+from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 
 SAMPLE = Expectation(
@@ -14,6 +15,15 @@ SAMPLE = Expectation(
     dependent_tasks=("data_processing", "data_export"),
 )
 IN_CONTEXT = replace(SAMPLE, context_model="gap.models.IngestorSession", context_type="Hourly Tomorrow.io")
+
+NO_ROW = 0  # the id of what no page shows: links to it say so
+_TRACEBACK = """\
+Traceback (most recent call last):
+  File "/app/reports/tasks.py", line 41, in collect
+    rows = fetch(source, timeout=30)
+  File "/app/reports/source.py", line 17, in fetch
+    raise ConnectionError(f"{source.host}:{source.port} refused the connection")
+ConnectionError: source.example.com:443 refused the connection"""
 
 # The most likely to be met first.
 _UNWANTED = (RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.CANCELLED)
@@ -33,6 +43,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
         expected_statuses=tuple(status.value for status in of.expected_statuses),
         lookback_hours=of.lookback_hours,
         check_time=now,
+        task_id="sample-0",
         started_at=now - before,
         finished_at=None if seen in (RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PENDING) else now - before * 5 / 6,
         dependent_tasks=of.dependent_tasks,
@@ -44,6 +55,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
             return replace(
                 sample,
                 current_status=NO_EXECUTION,
+                task_id="",
                 started_at=None,
                 finished_at=None,
                 waiting_since=now - 2 * before,
@@ -54,6 +66,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
             return replace(
                 sample,
                 current_status=NOT_JUDGED,
+                task_id="",
                 started_at=None,
                 finished_at=None,
                 context_type=asked.context_type or "",
@@ -62,12 +75,46 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
     return sample
 
 
-def facts_to_preview(outcome: Outcome, time_zone: str = "", kind: AlertKind | None = None) -> Facts:
-    """What a mail about this outcome would say; for one that is as expected, or another kind, what it might say."""
-    facts = facts_of(outcome, time_zone)
-    if kind in (None, facts.kind) and not outcome.is_as_expected:
-        return facts
-    return sample_facts(kind or AlertKind.STATUS_MISMATCH, outcome.check.at, outcome.check.expectation, time_zone)
+def sample_evidence(facts: Facts) -> Evidence:
+    """Evidence that fits sample facts: a task that ran each hour, until this happened."""
+    hour, latest = timedelta(hours=1), facts.started_at or facts.check_time - timedelta(hours=2)
+    runs = [_sample_run(f"sample-{nth}", latest - nth * hour) for nth in range(RUNS_SHOWN)]
+    if facts.task_id:
+        runs[0] = replace(runs[0], status=facts.current_status, finished_at=facts.finished_at)
+    if facts.kind is AlertKind.RESOLVED:
+        runs[1] = replace(runs[1], status=RunStatus.STOPPED.value)
+    incident = Evidence(
+        incident_id=NO_ROW,
+        monitor_id=NO_ROW,
+        dependents=tuple((name, _sample_run(name, latest - hour / 2)) for name in facts.dependent_tasks[:5]),
+        opened_at=facts.check_time - hour,
+        closed_at=facts.check_time if facts.kind is AlertKind.RESOLVED else None,
+        failing_checks=1 if facts.kind is AlertKind.RESOLVED else 2,
+        next_check_at=facts.check_time + hour,
+    )
+    if facts.kind is AlertKind.NOT_JUDGED:
+        return incident
+    return replace(
+        incident,
+        gathered_at=facts.check_time,
+        runs=tuple(runs),
+        run=runs[0],
+        errors=_TRACEBACK if runs[0].status in (RunStatus.STOPPED, RunStatus.INVALIDATED) else "",
+        last_success=next((run for run in runs if run.status == RunStatus.COMPLETED), None),
+        usual=timedelta(minutes=4),
+    )
+
+
+def _sample_run(task_id: str, started_at: datetime) -> RunFacts:
+    return RunFacts(
+        id=NO_ROW,
+        task_id=task_id,
+        status=RunStatus.COMPLETED.value,
+        submitted_at=started_at,
+        started_at=started_at,
+        finished_at=started_at + timedelta(minutes=4),
+        attempts=1,
+    )
 
 
 def _reason(context_model: str | None) -> str:

@@ -2,13 +2,14 @@
 
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import render
+from monitoring.values.evidence import Evidence
 from monitoring.values.facts import Facts
 
 PREFIX = "[TEST] "
 
 
-def send_trial(facts: Facts, address: str) -> None:
+def send_trial(facts: Facts, evidence: Evidence, address: str) -> None:
     """Raises whatever the mail backend raises."""
-    message = message_to(address, render(facts))
+    message = message_to(address, render(facts, evidence))
     message.subject = f"{PREFIX}{message.subject}"
     message.send()

@@ -29,7 +29,7 @@ FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
       FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place)) AS probe
-CROSS JOIN LATERAL (SELECT run.* FROM {table} run WHERE run.task_name = probe.name AND {condition}
+CROSS JOIN LATERAL (SELECT run.* FROM {runs} run WHERE run.task_name = probe.name AND {condition}
                     ORDER BY run.started_at DESC, run.id DESC LIMIT {limit}) AS run
 """,
     "sqlite": """
@@ -39,13 +39,17 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
   FROM json_each(%s))
 SELECT probe.place, {columns}
 FROM probe JOIN {table} run ON run.id {among} (
-  SELECT run.id FROM {table} run WHERE run.task_name = probe.name AND {condition}
+  SELECT run.id FROM {runs} run WHERE run.task_name = probe.name AND {condition}
   ORDER BY run.started_at DESC, run.id DESC LIMIT {limit})
 """,
 }
 
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
+COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
+# The last runs of a probe's name, to look for some among them: however long the history is, no more are read.
+_LAST_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND {STARTED_EVER}
+                 ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}})"""
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
 
@@ -87,15 +91,27 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
     return dict(_newest(probes, using, UNSTARTED, only))
 
 
-def newest_runs(probe: Probe, limit: int, using: str, only: Filter = ALL) -> list[RunFacts]:
-    """The newest runs of one probe from the newest on, those that never started by when they were submitted.
+def newest_runs(
+    probes: Sequence[Probe], using: str, only: Filter = ALL, *, started: int, unstarted: int, among: int | None = None
+) -> list[list[RunFacts]]:
+    """Of each probe its newest runs from the newest on: so many that started, and so many that never did.
 
     However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads
-    and sorts them all.
+    and sorts them all. Runs that never started stand by when they were submitted. `among` bounds how many runs of the
+    name are looked at for those that pass the filter, which may be rare.
     """
-    started = [_as_of(run, probe.until) for _, run in _newest([probe], using, STARTED_EVER, only, limit)]
-    unstarted = [run for _, run in _newest([probe], using, UNSTARTED, only, limit)]
-    return sorted([*started, *unstarted], key=_place_in_time, reverse=True)[:limit]
+    found: list[list[RunFacts]] = [[] for _ in probes]
+    last_runs = _LAST_RUNS.format(among=among) if among else _TABLE
+    for place, run in _newest(probes, using, STARTED_EVER, only, started, last_runs):
+        found[place].append(_as_of(run, probes[place].until))
+    for place, run in _newest(probes, using, UNSTARTED, only, unstarted):
+        found[place].append(run)
+    return [sorted(runs, key=_place_in_time, reverse=True) for runs in found]
+
+
+def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
+    """By each probe's place the newest run that completed, among so many last runs of its name."""
+    return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
 
 
 def _place_in_time(run: RunFacts) -> tuple[datetime, int]:
@@ -103,7 +119,7 @@ def _place_in_time(run: RunFacts) -> tuple[datetime, int]:
 
 
 def _newest(
-    probes: Sequence[Probe], using: str, condition: str, only: Filter, limit: int = 1
+    probes: Sequence[Probe], using: str, condition: str, only: Filter, limit: int = 1, runs: str = _TABLE
 ) -> list[tuple[int, RunFacts]]:
     """Pairs of a probe's place and a run, up to `limit` for each probe."""
     if not probes:
@@ -113,6 +129,7 @@ def _newest(
     statement = _STATEMENT[vendor].format(
         table=_TABLE,
         columns=_COLUMNS,
+        runs=runs,
         condition=f"{condition} AND {only.condition}",
         among="=" if limit == 1 else "IN",
         limit=limit,
@@ -135,9 +152,10 @@ def _newest(
                 submitted_at=_time(submitted_at),
                 started_at=_time(started_at),
                 finished_at=_time(finished_at),
+                attempts=attempts,
             ),
         )
-        for place, id, task_id, status, submitted_at, started_at, finished_at in rows
+        for place, id, task_id, status, submitted_at, started_at, finished_at, attempts in rows
     ]
 
 

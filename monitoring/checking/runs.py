@@ -29,7 +29,8 @@ def last_runs(monitor: Monitor, limit: int) -> LastRuns:
     probe = Probe(monitor.task_name, EVER_SINCE, END_OF_TIME, monitor.context_type)
     try:
         with transaction.atomic(using=using):  # the context model's table may be missing
-            return LastRuns(tuple(newest_runs(probe, limit, using, _only(monitor, using))))
+            (runs,) = newest_runs([probe], using, _only(monitor, using), started=limit, unstarted=limit)
+            return LastRuns(tuple(runs[:limit]))
     except (LookupError, DatabaseError) as error:
         return LastRuns(problem=str(error).partition("\n")[0])
 

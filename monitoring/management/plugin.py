@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from monitoring.alerting.mail import written_time
+from monitoring.alerting.words import written_time
 from monitoring.checking.lookup import UnknownMonitors
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts

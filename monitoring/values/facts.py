@@ -39,6 +39,7 @@ _KINDS = {
 class Facts:
     """The facts of one alert. The times of the run that decided are None where there is none, or nobody said them.
 
+    `task_id` is that run's, empty without one; with `context_model` it leads to what the run history knows besides.
     `waiting_since` is when the newest run was submitted that still waits (or was cancelled before it started), with its
     `waiting_status`. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
     """
@@ -51,7 +52,9 @@ class Facts:
     check_time: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    task_id: str = ""
     dependent_tasks: tuple[str, ...] = ()
+    context_model: str = ""
     context_type: str = ""
     waiting_since: datetime | None = None
     waiting_status: str = ""
@@ -84,7 +87,9 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
         check_time=outcome.check.at,
         started_at=run.started_at if run else None,
         finished_at=run.finished_at if run else None,
+        task_id=run.task_id if run else "",
         dependent_tasks=expectation.dependent_tasks,
+        context_model=expectation.context_model or "",
         context_type=expectation.context_type or "",
         waiting_since=waiting.submitted_at if waiting else None,
         waiting_status=waiting.status if waiting else "",

@@ -1,7 +1,7 @@
 """What a check asks and what it finds."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from monitoring.values.expectation import Expectation
@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """A run as it stood when a check saw it. `submitted_at` and `finished_at` are None where nobody said them."""
+    """A run as it stood when it was looked at. `submitted_at` and `finished_at` are None where nobody said them."""
 
     id: int
     task_id: str
@@ -36,6 +36,14 @@ class RunFacts:
     submitted_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    attempts: int = 0
+
+    @property
+    def took(self) -> timedelta | None:
+        """None for a run that has not ended, or whose times are not known."""
+        if self.started_at is None or self.finished_at is None or self.finished_at < self.started_at:
+            return None
+        return self.finished_at - self.started_at
 
 
 class Verdict(StrEnum):

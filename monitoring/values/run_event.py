@@ -29,6 +29,9 @@ class RunStatus(TextChoices):
     """This attempt failed and another follows in the same row. Left when that one starts (Running)."""
 
 
+# How `errors` of a run begin that is Stopped since its worker is gone.
+WORKER_LOST = "The worker that ran it was lost"
+
 # The statuses that a run can have before it has ever started.
 BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELLED})
 

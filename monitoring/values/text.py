@@ -1,6 +1,7 @@
 """What may be stored and shown of text that strangers wrote: task names, errors, parameters, context ids."""
 
 import unicodedata
+from datetime import timedelta
 
 NAME_MAX = 255  # characters of a task name, task id or context id
 
@@ -38,3 +39,31 @@ def one_line(text: str) -> str:
     return "".join(
         " " if unicodedata.category(char) in _BREAKING_CATEGORIES or char in _BIDI_CONTROLS else char for char in text
     )
+
+
+def written_span(span: timedelta) -> str:
+    """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two greatest units."""
+    if span < timedelta(seconds=0.1):
+        return "less than 0.1 s"
+    if span < timedelta(seconds=10):
+        return f"{span.total_seconds():.1f} s"
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    counted = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next(place for place, (number, _) in enumerate(counted) if number)
+    return " ".join(f"{number} {unit}" for number, unit in counted[first : first + 2] if number)
+
+
+def error_line(errors: str) -> str:
+    """The line that says what went wrong: of a traceback the first one after its frames, else the last one.
+
+    A message of several lines follows a traceback too, and its last line alone says little.
+    """
+    lines = [line for line in errors.splitlines() if any(map(str.isalnum, line))]
+    after_frames = 0
+    for place, line in enumerate(lines):
+        if line.startswith('  File "'):
+            after_frames = place + 1
+    said = lines[after_frames:] if after_frames else lines[-1:]
+    return next((line for line in said if not line[0].isspace()), lines[-1] if lines else "")

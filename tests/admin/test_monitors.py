@@ -480,7 +480,7 @@ def test_check_now_says_what_was_found_and_enqueues_the_mails(client: Client) ->
     text = said(page)
     assert "Checked 3 monitors:" in text
     assert "Fine: as expected (Completed)" in text
-    assert "Export: export is Stopped; expected was Completed." in text
+    assert "Export: export ended as Stopped" in text
     assert "Absent: absent has not executed" in text
     assert "Mails are on their way to ops@example.com." in text
     assert [task.name for task in HUEY.pending()] == ["dispatch_owed"]

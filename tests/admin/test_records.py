@@ -196,6 +196,7 @@ def test_the_newest_run_comes_first_and_statuses_are_filtered(admin_client: Clie
 @pytest.mark.parametrize(
     ("span", "written"),
     [
+        ({"milliseconds": 99}, "less than 0.1 s"),
         ({"milliseconds": 840}, "0.8 s"),
         ({"seconds": 12}, "12 s"),
         ({"minutes": 4, "seconds": 12}, "4 min 12 s"),

@@ -46,7 +46,7 @@ def test_a_mail_arrives_with_its_tag_metadata_and_headers_and_its_id_is_kept(pro
     assert fields["v:monitoring_message"] == [str(message.pk)]
     assert fields["h:auto-submitted"] == ["auto-generated"]
     assert fields["h:message-id"][0].startswith(f"<message-{message.pk}.")
-    assert "daily_report is Stopped" in fields["text"][0]
+    assert "daily_report ended as Stopped" in fields["text"][0]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

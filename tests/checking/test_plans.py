@@ -8,14 +8,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from monitoring.checking.evaluation import evaluate
+from monitoring.checking.evidence import gather
 from monitoring.checking.runs import last_runs
-from monitoring.models import BackgroundTask
+from monitoring.models import Alert, BackgroundTask
 from monitoring.recording.upsert import upsert
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
 from monitoring.values.run_event import RunEvent, RunStatus
 from project.demo.models import IngestorSession
-from tests.factories import NOW, make_expectation, make_monitor
+from tests.factories import NOW, make_expectation, make_facts, make_monitor
 
 NAMES = 20
 RUNS = 100_000
@@ -64,6 +65,17 @@ def plans_of(asked: CaptureQueriesContext) -> list[str]:
             cursor.execute(explain + statement)
             plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
     return plans
+
+
+def assert_no_scan_of_runs(plan: str) -> None:
+    """The last runs among which the last success is looked for are scanned, and may be sorted again: these are few."""
+    table = BackgroundTask._meta.db_table
+    if connection.vendor == "sqlite":
+        lines = [line for line in plan.splitlines() if line.startswith((f"SCAN {table}", "SCAN run"))]
+        assert lines == ["SCAN run"] * plan.count("CO-ROUTINE run"), plan
+        assert "INDEX" in plan, plan
+    else:
+        assert f"Seq Scan on {table}" not in plan, plan
 
 
 def assert_no_sort_and_no_scan_of_runs(plan: str) -> None:
@@ -115,3 +127,24 @@ def test_the_last_runs_of_a_monitor_are_found_by_index(context: dict[str, str]) 
         assert len(last_runs(monitor, 20).runs) == 20
     for plan in plans_of(asked):
         assert_no_sort_and_no_scan_of_runs(plan)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("context", [{}, {"context_model": "gap.models.IngestorSession", "context_type": "type 3"}])
+@pytest.mark.parametrize("alerts", [1, 30])
+def test_evidence_is_found_by_index(context: dict[str, str], alerts: int) -> None:
+    """Also where no run ever completed, so that the last success is looked for among many."""
+    BackgroundTask.objects.filter(started_at__isnull=False).update(status=RunStatus.STOPPED)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    owed = [
+        Alert(facts=make_facts(task_name=f"task_{n % 9 + 1}", dependent_tasks=("task_7",), **context).to_json())
+        for n in range(alerts)
+    ]
+    with CaptureQueriesContext(connection) as asked:
+        assert all(len(evidence.runs) == 10 and evidence.errors == "" for evidence in gather(owed, NOW))
+    plans = plans_of(asked)
+    assert len(plans) == 3 + 1 + 2
+    for plan in plans:
+        assert_no_scan_of_runs(plan)

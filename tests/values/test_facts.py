@@ -35,7 +35,9 @@ _facts = st.builds(
     check_time=_times,
     started_at=st.none() | _times,
     finished_at=st.none() | _times,
+    task_id=_names,
     dependent_tasks=st.lists(_names, max_size=3).map(tuple),
+    context_model=_names,
     context_type=_names,
     waiting_since=st.none() | _times,
     waiting_status=_names,
@@ -66,7 +68,7 @@ def test_what_a_newer_version_stored_is_passed_over() -> None:
 
 def test_what_an_older_version_did_not_store_has_its_default() -> None:
     stored = make_facts().to_json()
-    for name in ("dependent_tasks", "waiting_since", "reason", "time_zone"):
+    for name in ("dependent_tasks", "waiting_since", "reason", "time_zone", "task_id", "context_model"):
         del stored[name]
     assert Facts.from_json(stored) == make_facts()
 
@@ -89,7 +91,9 @@ def test_the_facts_of_a_status_mismatch_are_those_of_the_run_that_decided() -> N
         check_time=NOW,
         started_at=ago(minutes=5),
         finished_at=ago(minutes=4),
+        task_id="run-7",
         dependent_tasks=("export", "mail"),
+        context_model="gap.models.IngestorSession",
         context_type="Hourly",
     )
 

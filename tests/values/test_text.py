@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.values.text import NAME_MAX, head, one_line, storable, storable_name, tail
+from monitoring.values.text import NAME_MAX, error_line, head, one_line, storable, storable_name, tail
 
 _any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -78,3 +78,37 @@ def test_one_line_is_one_line(text: str) -> None:
     assert len(line) == len(text)
     assert line.encode()[:1] != b"\n"
     assert one_line(line) == line
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/app/tasks.py", line 41, in collect
+    rows = fetch(source)
+           ^^^^^^^^^^^^^
+  File "/app/source.py", line 17, in fetch
+    raise ConnectionError(host)
+"""
+
+
+@pytest.mark.parametrize(
+    ("errors", "line"),
+    [
+        (f"{TRACEBACK}ConnectionError: refused", "ConnectionError: refused"),
+        (f"{TRACEBACK}ConnectionError: refused\n\n", "ConnectionError: refused"),
+        # What a database says has several lines, and its first one says what is wrong.
+        (f"{TRACEBACK}psycopg.Error: no column\nLINE 1: SELECT x\n               ^", "psycopg.Error: no column"),
+        (
+            f"ValueError: first\n\nDuring handling of the above exception, another exception occurred:\n\n"
+            f"{TRACEBACK}KeyError: 'second'",
+            "KeyError: 'second'",
+        ),
+        ("Timed out", "Timed out"),
+        ("Timed out: 30 s\nsee the log\n", "see the log"),
+        (f"{TRACEBACK}    only indented", "    only indented"),
+        (TRACEBACK.rstrip(), "    raise ConnectionError(host)"),
+        ("----\nreason\n----", "reason"),
+        ("", ""),
+        ("\n \n", ""),
+    ],
+)
+def test_the_line_that_says_what_went_wrong_is_found(errors: str, line: str) -> None:
+    assert error_line(errors) == line

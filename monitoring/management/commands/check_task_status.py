@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from monitoring.alerting.mail import written_hours
-from monitoring.alerting.outbox import Dispatched, dispatch
+from monitoring.alerting.outbox import Dispatched
+from monitoring.alerting.words import written_hours
 from monitoring.checking.health import problems
 from monitoring.checking.lookup import all_monitors, enabled_monitors, monitors_named
 from monitoring.checking.standing import Standing, Stands, standings
@@ -22,6 +22,7 @@ from monitoring.management.plugin import (
     written,
 )
 from monitoring.models import Monitor, database_now
+from monitoring.telling import tell
 from monitoring.tick import Judged, Round, check_config, check_monitors, judge_config, judge_monitors
 from monitoring.values.outcome import Verdict
 from monitoring.values.text import one_line
@@ -61,7 +62,7 @@ class Command(PluginCommand):
             self._report(found, standings(monitors, now), now, **options)
 
     def _report(self, found: Round, standing: list[Standing], now: datetime, **options: Any) -> None:
-        mails = Dispatched((), ()) if options["dry_run"] else dispatch(now)
+        mails = Dispatched((), ()) if options["dry_run"] else tell(now)
         if options["format"] == "json":
             self.print_json(_as_json(found, mails))
         else:

@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandParser
 
-from monitoring.alerting.mail import written_hours, written_time
 from monitoring.alerting.recipients import superuser_addresses
+from monitoring.alerting.words import written_hours, written_time
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.management.plugin import CouldNotTell, PluginCommand, read_config, tells
 from monitoring.models import database_now

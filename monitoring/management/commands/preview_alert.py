@@ -10,12 +10,13 @@ from django.core.validators import validate_email
 
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
-from monitoring.alerting.samples import facts_to_preview, sample_facts
+from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand
 from monitoring.models import Monitor, database_now
+from monitoring.telling import Preview, preview
 from monitoring.tick import judge_monitors
-from monitoring.values.facts import AlertKind, Facts, facts_of
+from monitoring.values.facts import AlertKind, facts_of
 from monitoring.values.text import one_line
 
 DIGEST = "digest"
@@ -45,8 +46,8 @@ class Command(PluginCommand):
             raise CouldNotTell("--to and --out exclude each other")
         now = database_now()
         kinds = [options["kind"]] if options["kind"] else KINDS
-        facts = self._facts_of(options["monitor"], now) if options["monitor"] else _samples(now)
-        mails = {kind: _render(kind, facts) for kind in kinds}
+        previews = self._of_monitor(options["monitor"], now) if options["monitor"] else _samples(now)
+        mails = {kind: _render(kind, previews) for kind in kinds}
         if options["to"]:
             self._send(mails, options["to"])
         elif options["out"]:
@@ -60,14 +61,14 @@ class Command(PluginCommand):
         else:
             raise CouldNotTell(f"--format {options['format']} shows one mail: name its --kind, or a folder with --out")
 
-    def _facts_of(self, name: str, now: datetime) -> dict[AlertKind, Facts]:
+    def _of_monitor(self, name: str, now: datetime) -> dict[AlertKind, Preview]:
         monitor = _the_monitor(name)
         (judged,) = judge_monitors([monitor], now).judged
         outcome = judged.outcome
         kind = facts_of(outcome).kind.value
         real = "" if outcome.is_as_expected else f" but for {kind!r}, which is as it would be sent"
         self.stderr.write(f"{one_line(monitor.name)}, checked now: {outcome.verdict}; its mails are samples{real}", str)
-        return {kind: facts_to_preview(outcome, monitor.time_zone, kind) for kind in AlertKind}
+        return {kind: preview(monitor, outcome, now, kind) for kind in AlertKind}
 
     def _send(self, mails: dict[str, Mail], address: str) -> None:
         try:
@@ -93,8 +94,9 @@ class Command(PluginCommand):
             raise CouldNotTell(f"--out {folder}: {error.strerror}") from None
 
 
-def _samples(now: datetime) -> dict[AlertKind, Facts]:
-    return {kind: sample_facts(kind, now) for kind in AlertKind}
+def _samples(now: datetime) -> dict[AlertKind, Preview]:
+    facts = [sample_facts(kind, now) for kind in AlertKind]
+    return {each.kind: Preview(each, sample_evidence(each)) for each in facts}
 
 
 def _the_monitor(name: str) -> Monitor:
@@ -105,8 +107,11 @@ def _the_monitor(name: str) -> Monitor:
     return found[0]
 
 
-def _render(kind: str, facts: dict[AlertKind, Facts]) -> Mail:
-    return render_digest(list(facts.values())) if kind == DIGEST else render(facts[AlertKind(kind)])
+def _render(kind: str, previews: dict[AlertKind, Preview]) -> Mail:
+    if kind == DIGEST:
+        return render_digest([each.facts for each in previews.values()], [each.evidence for each in previews.values()])
+    shown = previews[AlertKind(kind)]
+    return render(shown.facts, shown.evidence)
 
 
 def _formatted(mail: Mail, format: str) -> str:

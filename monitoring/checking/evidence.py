@@ -1,0 +1,180 @@
+"""The evidence beside an alert's facts, asked when the alert is put into words: outside any transaction, by index."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db.models.functions import Left, Right
+
+from monitoring.checking.context import runs_of
+from monitoring.checking.probe import ALL, Filter, Probe, newest_completed, newest_runs
+from monitoring.checking.runs import EVER_SINCE
+from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
+from monitoring.values.context_model import find_context_model
+from monitoring.values.evidence import RUNS_SHOWN, Evidence, usual_duration
+from monitoring.values.facts import Facts
+from monitoring.values.outcome import END_OF_TIME, RunFacts
+from monitoring.values.run_event import WORKER_LOST, RunStatus
+from monitoring.values.text import tail
+
+USUAL_AMONG = 20  # last runs that say how long one usually takes
+LOOKED_BACK = 1_000  # last runs of a task, among which its last success, and those of a context, are looked for
+WAITING_SHOWN = 3  # of a queue that stands still: it must not push out what ran before
+DEPENDENTS_SHOWN = 5
+ERRORS_MAX = 3_000  # characters, the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An alert's facts and, where it has them, its incident and its monitor."""
+
+    facts: Facts
+    incident: Incident | None = None
+    monitor: Monitor | None = None
+
+    @property
+    def probe(self) -> Probe:
+        return Probe(self.facts.task_name, EVER_SINCE, END_OF_TIME, self.facts.context_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The last runs of one case from the newest on, and the newest that completed; or why they could not be asked."""
+
+    last: tuple[RunFacts, ...] = ()
+    success: RunFacts | None = None
+    problem: str = ""
+
+
+def gather(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
+    """The evidence of each alert, in their order.
+
+    Takes a number of statements that does not grow with alerts and runs. One whose runs cannot be asked, since its
+    context model is gone, says so in `problem` and stops no other. Raises whatever a database that is away raises.
+    """
+    using = database_alias()
+    keys = {alert.incident_id for alert in alerts if alert.incident_id}
+    found = Incident.objects.using(using).filter(pk__in=keys).select_related("monitor__state")
+    incidents = {incident.pk: incident for incident in found} if keys else {}
+    cases = []
+    for alert in alerts:
+        incident = incidents.get(alert.incident_id or 0)
+        cases.append(Case(Facts.from_json(alert.facts), incident, incident.monitor if incident else None))
+    return _gather(cases, now, using)
+
+
+def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
+    """The evidence of facts that nobody is owed yet, such as those of a preview."""
+    using = database_alias()
+    incident = Incident.objects.using(using).filter(monitor=monitor, closed_at=None).first()
+    watched = Monitor.objects.using(using).select_related("state").filter(pk=monitor.pk).first()
+    (evidence,) = _gather([Case(facts, incident, watched)], now, using)
+    return evidence
+
+
+def _gather(cases: Sequence[Case], now: datetime, using: str) -> list[Evidence]:
+    runs = _runs(cases, using)
+    deciding = [_deciding(case.facts, found.last) for case, found in zip(cases, runs, strict=True)]
+    errors = _errors({run for run in deciding if run}, using)
+    dependents = _newest_by_name(
+        {name for case in cases for name in case.facts.dependent_tasks[:DEPENDENTS_SHOWN]}, using
+    )
+    return [
+        _evidence(case, found, errors.get(run), dependents, now)
+        for case, found, run in zip(cases, runs, deciding, strict=True)
+    ]
+
+
+def _runs(cases: Sequence[Case], using: str) -> list[Runs]:
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for place, case in enumerate(cases):
+        groups.setdefault((case.facts.context_model, bool(case.facts.context_type)), []).append(place)
+    found: dict[int, Runs] = {}
+    for (model, with_type), places in groups.items():
+        probes = [cases[place].probe for place in places]
+        asked = _in_context(probes, model, with_type, using) if model else _asked(probes, using, ALL)
+        found |= dict(zip(places, asked, strict=True))
+    return [found[place] for place in range(len(cases))]
+
+
+def _in_context(probes: Sequence[Probe], model: str, with_type: bool, using: str) -> list[Runs]:
+    # A savepoint in the caller's transaction, which a missing table must not spoil. Without one, reading needs none.
+    in_transaction = connections[using].in_atomic_block
+    try:
+        only = runs_of(find_context_model(model), with_type, using)
+        with transaction.atomic(using=using) if in_transaction else nullcontext():
+            return _asked(probes, using, only)
+    except (LookupError, ProgrammingError, OperationalError) as error:
+        if isinstance(error, OperationalError) and "no such" not in str(error):
+            raise
+        return [Runs(problem=f"context model {model!r}: {str(error).partition(chr(10))[0]}")] * len(probes)
+
+
+def _asked(probes: Sequence[Probe], using: str, only: Filter) -> list[Runs]:
+    among = None if only is ALL else LOOKED_BACK
+    last = newest_runs(probes, using, only, started=USUAL_AMONG, unstarted=WAITING_SHOWN, among=among)
+    success = {place: _newest_completed(runs) for place, runs in enumerate(last)}
+    # Where there are fewer, all of them were seen.
+    unknown = [place for place, runs in enumerate(last) if not success[place] and len(runs) >= USUAL_AMONG]
+    older = newest_completed([probes[place] for place in unknown], LOOKED_BACK, using, only)
+    success |= {unknown[nth]: run for nth, run in older.items()}
+    return [Runs(tuple(runs), success[place]) for place, runs in enumerate(last)]
+
+
+def _newest_completed(runs: Sequence[RunFacts]) -> RunFacts | None:
+    return next((run for run in runs if run.status == RunStatus.COMPLETED and run.started_at), None)
+
+
+def _deciding(facts: Facts, last: Sequence[RunFacts]) -> str:
+    """The task id of the run to quote: the one that decided, else the newest that had started; empty without one.
+
+    Facts that an older version stored have no task id, but the start of that run.
+    """
+    if facts.task_id:
+        return facts.task_id
+    started = [run for run in last if run.started_at and run.started_at <= facts.check_time]
+    same = (run for run in started if run.started_at == facts.started_at)
+    return next(same, started[0]).task_id if started else ""
+
+
+def _errors(task_ids: set[str], using: str) -> dict[str, dict[str, Any]]:
+    """By task id what the row holds, its errors cut by the database: they may be long, and many are read at once."""
+    if not task_ids:
+        return {}
+    rows = BackgroundTask.objects.using(using).filter(task_id__in=task_ids)
+    rows = rows.annotate(begins=Left("errors", len(WORKER_LOST)), ends=Right("errors", ERRORS_MAX + 1))
+    return {row["task_id"]: row for row in rows.values(*RunFacts.__dataclass_fields__, "begins", "ends")}
+
+
+def _newest_by_name(names: set[str], using: str) -> dict[str, RunFacts]:
+    probes = [Probe(name, EVER_SINCE, END_OF_TIME) for name in names]
+    runs = newest_runs(probes, using, started=1, unstarted=1)
+    return {probe.name: found[0] for probe, found in zip(probes, runs, strict=True) if found}
+
+
+def _evidence(
+    case: Case, runs: Runs, row: dict[str, Any] | None, dependents: dict[str, RunFacts], now: datetime
+) -> Evidence:
+    facts, incident, monitor = case.facts, case.incident, case.monitor
+    state = getattr(monitor, "state", None)
+    return Evidence(
+        gathered_at=None if runs.problem else now,
+        problem=runs.problem,
+        runs=runs.last[:RUNS_SHOWN],
+        run=RunFacts(**{name: row[name] for name in RunFacts.__dataclass_fields__}) if row else None,
+        errors=tail(row["ends"], ERRORS_MAX) if row else "",
+        worker_lost=row is not None and row["begins"] == WORKER_LOST,
+        last_success=runs.success,
+        looked_back=LOOKED_BACK,
+        usual=usual_duration(runs.last),
+        dependents=tuple((name, dependents.get(name)) for name in facts.dependent_tasks[:DEPENDENTS_SHOWN]),
+        incident_id=incident.pk if incident else None,
+        opened_at=incident.opened_at if incident else None,
+        closed_at=incident.closed_at if incident else None,
+        failing_checks=incident.failing_checks if incident else 0,
+        monitor_id=monitor.pk if monitor else None,
+        next_check_at=state.next_check_at if monitor and monitor.enabled and state else None,
+    )

@@ -1,0 +1,78 @@
+"""Why an alert is owed, as far as facts and evidence tell: one pure function, a name for each case."""
+
+from enum import Enum
+
+from monitoring.values.evidence import Evidence
+from monitoring.values.facts import AlertKind, Facts
+from monitoring.values.outcome import RunFacts
+from monitoring.values.run_event import RunStatus
+
+
+class Cause(Enum):
+    NEVER_STARTED = "did not start"
+    """No run started in the window, none waits, and none is known from before."""
+
+    WAITING = "waiting to start"
+    """A run was submitted, and no worker has taken it."""
+
+    OUTSIDE_WINDOW = "last run before the window"
+    """The newest run that started did so before the window, and has ended."""
+
+    STILL_RUNNING = "still running"
+    """The newest run has not ended."""
+
+    WORKER_LOST = "worker lost"
+    """The newest run broke off since the worker that ran it is gone."""
+
+    FAILING = "failed, being retried"
+    """The newest run's last attempt failed, and another follows."""
+
+    CANCELLED = "cancelled"
+    """The newest run was given up on purpose."""
+
+    ENDED = "ended otherwise than expected"
+    """The newest run ended, most often with an error."""
+
+    NOT_JUDGED = "could not be checked"
+    """The check itself was not possible."""
+
+    RECOVERED = "as expected again"
+    """What was told before is over."""
+
+
+_BY_STATUS: dict[str, Cause] = {
+    RunStatus.PENDING: Cause.WAITING,
+    RunStatus.QUEUED: Cause.WAITING,
+    RunStatus.RUNNING: Cause.STILL_RUNNING,
+    RunStatus.INVALIDATED: Cause.FAILING,
+    RunStatus.CANCELLED: Cause.CANCELLED,
+}
+
+
+def cause_of(facts: Facts, evidence: Evidence) -> Cause:
+    """Evidence that was not gathered leaves what the facts tell alone."""
+    match facts.kind:
+        case AlertKind.NOT_EXECUTED:
+            return _why_nothing_started(facts, evidence)
+        case AlertKind.NOT_JUDGED:
+            return Cause.NOT_JUDGED
+        case AlertKind.RESOLVED:
+            return Cause.RECOVERED
+    if facts.current_status == RunStatus.STOPPED and evidence.worker_lost:
+        return Cause.WORKER_LOST
+    return _BY_STATUS.get(facts.current_status, Cause.ENDED)
+
+
+def last_before(facts: Facts, evidence: Evidence) -> RunFacts | None:
+    """The newest run that had started when it was checked."""
+    started = (run for run in evidence.runs if run.started_at and run.started_at <= facts.check_time)
+    return next(started, None)
+
+
+def _why_nothing_started(facts: Facts, evidence: Evidence) -> Cause:
+    last = last_before(facts, evidence)
+    if facts.waiting_since and not (last and last.started_at and last.started_at > facts.waiting_since):
+        return Cause.CANCELLED if facts.waiting_status == RunStatus.CANCELLED else Cause.WAITING
+    if last is None:
+        return Cause.NEVER_STARTED
+    return Cause.STILL_RUNNING if last.status == RunStatus.RUNNING else Cause.OUTSIDE_WINDOW
