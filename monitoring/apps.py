@@ -1,3 +1,5 @@
+import sys
+
 from django.apps import AppConfig
 
 
@@ -11,3 +13,9 @@ class MonitoringConfig(AppConfig):
         from monitoring.recording.huey import connect
 
         connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed])
+
+        # A project that uses Celery has loaded it by now: its workers before anything else. To others it costs nothing.
+        if "celery" in sys.modules:
+            from monitoring.recording.celery import connect as connect_celery
+
+            connect_celery()
