@@ -2,11 +2,22 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from monitoring.recording.privacy import is_secret
 from monitoring.values.text import storable_name
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a task calls: the name that it is known by, and its arguments; without a signature these have no names."""
+
+    name: str
+    args: Sequence[object]
+    kwargs: Mapping[str, object]
+    signature: inspect.Signature | None
 
 
 def named(

@@ -21,7 +21,8 @@ from huey import signals as huey_signals
 from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
-from monitoring.recording.arguments import context_id_of, named
+from monitoring.recording import djangotasks
+from monitoring.recording.arguments import Call, context_id_of, named
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.writer import observe
@@ -72,7 +73,8 @@ _MOST_RETRIES = 1024
 def registered_names(huey: Huey = HUEY) -> list[str]:
     """The names of all tasks of the installed apps, found as Huey's consumer finds them; a name of two comes twice."""
     autodiscover_modules("tasks")
-    return sorted(task_class.__name__ for task_class in huey._registry._registry.values())
+    names = (task_class.__name__ for task_class in huey._registry._registry.values())
+    return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
@@ -99,12 +101,11 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     status = _waiting_status(task, meaning.status, now, utc)
     if meaning.if_retried and task.retries:
         status = meaning.if_retried
-    signature = _signature(task.__class__)
-    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
-    parameters = named(signature, task.args, kwargs)
+    call = _call_of(task)
+    parameters = named(call.signature, call.args, call.kwargs)
     return RunEvent(
         task_id=storable_name(task.id),
-        task_name=storable_name(task.name),
+        task_name=storable_name(call.name),
         status=status,
         seq=_seq(task, status, now),
         submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
@@ -114,7 +115,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         attempts=int(is_start),
         errors=_errors(meaning, exc),
         parameters=written_parameters(parameters),
-        context_id=context_id_of(parameters, signature),
+        context_id=context_id_of(parameters, call.signature),
     )
 
 
@@ -143,6 +144,16 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
     # The exception being handled is the task's own only if it is Huey's: in immediate mode it may be the host's.
     cause = sys.exception()
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
+
+
+def _call_of(task: Any) -> Call:
+    """What a task calls: of a task of Django's framework, the function behind it."""
+    match task.name, task.args:
+        case djangotasks.SHIM, (str() as path, list() | tuple() as args, dict() as kwargs):
+            return djangotasks.call_of(path, args, kwargs)
+    # A task that asks for itself is among its own arguments while it runs.
+    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    return Call(task.name, task.args, kwargs, _signature(task.__class__))
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,6 @@ app = Celery("shop", set_as_current=True)
 app.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"polling_interval": 0.1},
 )
 
 
