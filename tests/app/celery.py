@@ -8,6 +8,8 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
+from tests.consumer import wait_for
+
 app = Celery("shop", set_as_current=True)
 app.conf.update(
     worker_hijack_root_logger=False,
@@ -62,6 +64,7 @@ def fail_always(self: Any, order_id: int, countdown: int = 0) -> None:
 def fail_once_and_die(self: Any, order_id: int) -> None:
     if not self.request.retries:
         raise self.retry(countdown=0)
+    _see_that_it_runs(self.request.id, attempts=2)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -77,8 +80,9 @@ def wait(order_id: int) -> None:
     signal.pause()
 
 
-@app.task
-def leave(order_id: int) -> None:
+@app.task(bind=True)
+def leave(self: Any, order_id: int) -> None:
+    _see_that_it_runs(self.request.id, attempts=1)
     sys.exit("the shift is over")
 
 
@@ -101,3 +105,10 @@ def requeue_once(self: Any, order_id: int) -> None:
 @app.task(bind=True)
 def replace_itself(self: Any, order_id: int) -> None:
     raise self.replace(succeed.si(order_id))
+
+
+def _see_that_it_runs(task_id: str, attempts: int) -> None:
+    """Before a process takes what it has still to write along with it."""
+    from monitoring.models import BackgroundTask
+
+    wait_for(lambda: BackgroundTask.objects.filter(task_id=task_id, status="Running", attempts=attempts).exists())
