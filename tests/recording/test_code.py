@@ -12,6 +12,7 @@ from monitoring.models import BackgroundTask
 from monitoring.recording import writer
 from monitoring.recording.code import record_run
 from monitoring.recording.privacy import MASK
+from tests.consumer import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -94,26 +95,32 @@ def test_runs_nest() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_threads_share_a_decorated_function() -> None:
-    together = threading.Barrier(3)
+def test_threads_that_share_a_decorated_function_end_their_own_runs() -> None:
+    has_failed = threading.Event()
+    seen = []
 
     @record_run("nightly_export")
     def export(fails: bool) -> None:
-        together.wait(5)
         if fails:
+            other.start()
+            wait_for(lambda: BackgroundTask.objects.count() == 2)
             raise ValueError
+        has_failed.wait(10)
+        seen.extend(status for _, status in statuses())
 
     def call(fails: bool) -> None:
         with suppress(ValueError):
             export(fails)
+        if fails:
+            has_failed.set()
         connections.close_all()
 
-    threads = [threading.Thread(target=call, args=(fails,)) for fails in (True, False, False)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses()) == [("nightly_export", "Completed")] * 2 + [("nightly_export", "Stopped")]
+    first, other = (threading.Thread(target=call, args=(fails,)) for fails in (True, False))
+    first.start()
+    first.join()
+    other.join()
+    assert seen == ["Stopped", "Running"]
+    assert [status for _, status in statuses()] == ["Stopped", "Completed"]
 
 
 async def _async_function() -> None: ...
