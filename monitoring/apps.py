@@ -1,3 +1,5 @@
+import sys
+
 from django.apps import AppConfig
 
 
@@ -13,3 +15,9 @@ class MonitoringConfig(AppConfig):
 
         huey.connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed])
         tracking.connect()
+
+        # A project that uses Celery has loaded it by now: its workers before anything else. To others it costs nothing.
+        if "celery" in sys.modules:
+            from monitoring.recording import celery
+
+            celery.connect()

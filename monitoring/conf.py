@@ -23,13 +23,16 @@ class Conf:
     DIGEST_OVER: int = 10
     """More alerts than this that wait for one address go to it as one mail."""
 
+    SPOOL_DIR: str = ""
+    """The folder where short-lived processes keep what the database did not take; empty: one in the user's home."""
+
 
 def conf() -> Conf:
     """Raises ImproperlyConfigured for a key that is not a setting or a value of another type."""
     given = getattr(settings, "MONITORING", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"MONITORING is {given!r}; a dictionary is wanted")
-    types = {"SITE_URL": str, "CONTEXT_FIELDS": Mapping, "DIGEST_OVER": int}
+    types = {"SITE_URL": str, "CONTEXT_FIELDS": Mapping, "DIGEST_OVER": int, "SPOOL_DIR": str}
     for key, value in given.items():
         if key not in types:
             raise ImproperlyConfigured(

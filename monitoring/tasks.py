@@ -8,6 +8,7 @@ from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
 from monitoring.models import database_now
+from monitoring.recording.spool import write_kept
 from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
@@ -43,6 +44,7 @@ def monitor_task_status(config: Any) -> dict[str, str]:
 @db_periodic_task(crontab(minute="*"), name="tick_monitors", expires=EXPIRES)
 def tick_monitors() -> None:
     """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
+    write_kept()  # runs that have ended are to be judged as they ended
     if tick(database_now()).announcements:
         dispatch_owed()
 

@@ -170,4 +170,4 @@ LOGGING = {
     "loggers": {"huey": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}},
 }
 
-MONITORING = {"SITE_URL": SITE_URL}
+MONITORING = {"SITE_URL": SITE_URL, "SPOOL_DIR": str(VAR / "spool")}

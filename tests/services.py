@@ -106,9 +106,23 @@ def tls_redis_server() -> Iterator[str]:
             yield f"rediss://127.0.0.1:{port}/0"
 
 
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A server that can be started again after it was stopped, with what it held and at the same URL."""
+
+    url: str
+    command: list[str | Path]
+    data: Path
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        with running(self.command, self.data.with_name("log"), lambda: _is_ready(self.data)) as process:
+            yield process
+
+
 @contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
-    """Yields its URL. Made for speed: what it holds is lost with the machine's power."""
+def postgres() -> Iterator[Postgres]:
+    """Not running yet. Made for speed: what it holds is lost with the machine's power."""
     programs = POSTGRES.path().resolve().parent
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
@@ -118,8 +132,14 @@ def postgres_server() -> Iterator[str]:
         subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
         quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit")]
         command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *quick]
-        with running([*as_user, *command], Path(folder) / "log", lambda: _is_ready(data)):
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        yield Postgres(f"postgresql://postgres@127.0.0.1:{port}/postgres", [*as_user, *command], data)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[str]:
+    """Yields its URL."""
+    with postgres() as server, server.running():
+        yield server.url
 
 
 def _not_as_root(folder: Path) -> list[str]:

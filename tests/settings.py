@@ -8,3 +8,6 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
 # Nothing is collected for tests.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True
+
+# Read by Django 6 and newer.
+TASKS = {"default": {"BACKEND": "huey.contrib.djhuey.tasks_backend.HueyBackend"}}

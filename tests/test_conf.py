@@ -35,7 +35,7 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
     [
         (None, "MONITORING is None; a dictionary is wanted"),
         ([], r"MONITORING is \[\]; a dictionary is wanted"),
-        ({"DIGEST": 3}, "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER"),
+        ({"DIGEST": 3}, "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR"),
         ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
         ({7: 3}, "MONITORING has no setting 7"),
         ({"SITE_URL": None}, r"MONITORING\['SITE_URL'\] is None; str is wanted"),

@@ -21,8 +21,10 @@ from huey import signals as huey_signals
 from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
+from monitoring.recording import djangotasks
+from monitoring.recording.arguments import Call, context_id_of, named
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import is_secret, written_error, written_parameters, written_reason
+from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.writer import observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
@@ -67,13 +69,12 @@ _RETRIES_AT_START = "_monitoring_retries_at_start"
 _STARTED_AT = "_monitoring_started_at"
 _MOST_RETRIES = 1024
 
-_MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
-
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
     """The names of all tasks of the installed apps, found as Huey's consumer finds them; a name of two comes twice."""
     autodiscover_modules("tasks")
-    return sorted(task_class.__name__ for task_class in huey._registry._registry.values())
+    names = (task_class.__name__ for task_class in huey._registry._registry.values())
+    return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
@@ -100,11 +101,11 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     status = _waiting_status(task, meaning.status, now, utc)
     if meaning.if_retried and task.retries:
         status = meaning.if_retried
-    signature = _signature(task.__class__)
-    parameters = _parameters(task, signature)
+    call = _call_of(task)
+    parameters = named(call.signature, call.args, call.kwargs)
     return RunEvent(
         task_id=storable_name(task.id),
-        task_name=storable_name(task.name),
+        task_name=storable_name(call.name),
         status=status,
         seq=_seq(task, status, now),
         submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
@@ -114,7 +115,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         attempts=int(is_start),
         errors=_errors(meaning, exc),
         parameters=written_parameters(parameters),
-        context_id=_context_id(parameters, signature),
+        context_id=context_id_of(parameters, call.signature),
     )
 
 
@@ -145,6 +146,16 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
+def _call_of(task: Any) -> Call:
+    """What a task calls: of a task of Django's framework, the function behind it."""
+    match task.name, task.args:
+        case djangotasks.SHIM, (str() as path, list() | tuple() as args, dict() as kwargs):
+            return djangotasks.call_of(path, args, kwargs)
+    # A task that asks for itself is among its own arguments while it runs.
+    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    return Call(task.name, task.args, kwargs, _signature(task.__class__))
+
+
 @lru_cache(maxsize=4096)
 def _signature(task_class: Any) -> inspect.Signature | None:
     """The signature of the function behind a task, as its callers see it.
@@ -158,27 +169,3 @@ def _signature(task_class: Any) -> inspect.Signature | None:
     if not getattr(task_class, "context", False):
         return signature
     return signature.replace(parameters=[given for name, given in signature.parameters.items() if name != "task"])
-
-
-def _parameters(task: Any, signature: inspect.Signature | None) -> dict[str, object]:
-    """The arguments under their parameters' names."""
-    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
-    if signature is None:
-        return kwargs
-    try:
-        return dict(signature.bind_partial(*task.args, **kwargs).arguments)
-    except TypeError:  # arguments that do not fit: the task itself will say so
-        names = list(signature.parameters)
-        names += [f"argument {place + 1}" for place in range(len(names), len(task.args))]
-        return dict(zip(names, task.args, strict=False)) | kwargs
-
-
-def _context_id(parameters: dict[str, object], signature: inspect.Signature | None) -> str | None:
-    """The value given for the task's first parameter, if that can be the key of something and is no secret."""
-    name = next(iter(signature.parameters), "") if signature else ""
-    first = parameters.get(name)
-    if isinstance(first, str):
-        return None if is_secret(name) else storable_name(first)
-    if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
-        return storable_name(str(int(first)))
-    return None

@@ -49,7 +49,7 @@ def written_error(error: BaseException) -> str:
     return tail(storable(text.strip()), ERRORS_MAX)
 
 
-def written_reason(reason: str, cause: BaseException | None) -> str:
+def written_reason(reason: str, cause: object) -> str:
     """A reason in our words and, in the same line, what its cause says about it."""
     try:
         detail = one_line(head(str(cause), REASON_MAX)) if cause is not None else ""

@@ -1,0 +1,45 @@
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from monitoring.recording.job import CannotStart, record_job
+
+
+class Command(BaseCommand):
+    help = (
+        "Runs a command and records that as a run: `record_run nightly_backup -- pg_dump -f backup.sql shop`. The "
+        "command is Completed when it exits with 0, else Stopped. Its output, its exit status and the signals TERM, "
+        "INT and HUP are passed on. It runs whatever the database does: what cannot be written is written later."
+    )
+    requires_system_checks = ()  # what is wrong with the site is no reason not to run the job
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parse_own = parser.parse_args
+
+        def parse_args(args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+            """All after the first -- is the command's own; argparse would take a second -- from it."""
+            given = list(args or ())
+            mark = given.index("--") if "--" in given else len(given)
+            found = parse_own(given[:mark], namespace)
+            found.command = given[mark + 1 :]
+            if not found.command:
+                parser.error("the command to run is missing; it stands after --")
+            return found
+
+        parser.parse_args = parse_args  # type: ignore[method-assign, assignment] # it is what Django calls
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.usage = "%(prog)s [--context-id ID] NAME -- COMMAND [ARGUMENT ...]"
+        parser.add_argument("name", metavar="NAME", help="the run's task name, by which monitors know it")
+        parser.add_argument("--context-id", metavar="ID", help="the business object that the run is about")
+
+    def handle(self, *, name: str, context_id: str | None, command: list[str], **options: Any) -> None:
+        try:
+            status = record_job(name, command, context_id)
+        except CannotStart as failure:
+            raise CommandError(str(failure), returncode=failure.status) from failure
+        sys.exit(status)

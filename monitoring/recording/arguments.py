@@ -1,0 +1,45 @@
+"""A call's arguments under their parameters' names, and the one that says what the run is about."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monitoring.recording.privacy import is_secret
+from monitoring.values.text import storable_name
+
+_MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a task calls: the name that it is known by, and its arguments; without a signature these have no names."""
+
+    name: str
+    args: Sequence[object]
+    kwargs: Mapping[str, object]
+    signature: inspect.Signature | None
+
+
+def named(
+    signature: inspect.Signature | None, args: Sequence[object], kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    """The arguments under their parameters' names; without a signature those that were given by name."""
+    if signature is None:
+        return dict(kwargs)
+    try:
+        return dict(signature.bind_partial(*args, **kwargs).arguments)
+    except TypeError:  # arguments that do not fit: the task itself will say so
+        names = list(signature.parameters)
+        names += [f"argument {place + 1}" for place in range(len(names), len(args))]
+        return dict(zip(names, args, strict=False)) | dict(kwargs)
+
+
+def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature | None) -> str | None:
+    """The value given for the first parameter, if that can be the key of something and is no secret."""
+    name = next(iter(signature.parameters), "") if signature else ""
+    first = parameters.get(name)
+    if isinstance(first, str):
+        return None if is_secret(name) else storable_name(first)
+    if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
+        return storable_name(str(int(first)))
+    return None

@@ -1,0 +1,240 @@
+"""Celery's signals into run events, connected without a line in the host's tasks.
+
+Facts about Celery 5.5 to 5.7 that this rests on (read in 5.7's source, tried with all three): a task keeps its id over
+retries, which `request.retries` counts from 0, and over `replace`, which `replaced_task_nesting` counts. The next
+attempt is published before `task_retry` is sent. What a child process could not say of itself (it was lost, or met its
+hard time limit) is said by the worker's main process, where `task.request` may be empty. `Ignore` and `Reject` show
+only in the state that `task_postrun` is sent with. A task with an eta waits inside a worker, and no signal says that
+its time has come.
+"""
+
+import inspect
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from signal import Signals
+from typing import Any
+from weakref import WeakValueDictionary
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import current_app, signals, states
+from celery.app.task import Context
+from celery.exceptions import Ignore, Reject
+from celery.utils.serialization import UnpickleableExceptionWrapper
+from celery.utils.time import maybe_make_aware
+
+from monitoring.recording.arguments import context_id_of, named
+from monitoring.recording.order import instant, place
+from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.writer import observe
+from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.values.text import storable_name
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
+
+    status: RunStatus
+    ends: bool = False
+    reason: str = ""
+
+
+SIGNALS = {
+    "after_task_publish": Meaning(RunStatus.QUEUED),
+    "task_received": Meaning(RunStatus.QUEUED),
+    "task_prerun": Meaning(RunStatus.RUNNING),
+    "task_success": Meaning(RunStatus.COMPLETED, ends=True),
+    "task_failure": Meaning(RunStatus.STOPPED, ends=True),
+    "task_internal_error": Meaning(RunStatus.STOPPED, ends=True),
+    "task_retry": Meaning(RunStatus.INVALIDATED, ends=True),
+    "task_revoked": Meaning(RunStatus.CANCELLED, ends=True, reason="Revoked"),
+    "task_unknown": Meaning(RunStatus.STOPPED, ends=True, reason="Not run: its worker knows no task of this name"),
+}
+EXPIRED = Meaning(RunStatus.CANCELLED, ends=True, reason="Expired before a worker took it")
+TERMINATED = Meaning(RunStatus.CANCELLED, ends=True, reason="Terminated")
+
+# Of the states that `task_postrun` is sent with, those that no other signal tells.
+POSTRUN_STATES = {
+    states.IGNORED: Meaning(RunStatus.CANCELLED, ends=True),
+    states.REJECTED: Meaning(RunStatus.STOPPED, ends=True),
+}
+REQUEUED = Meaning(RunStatus.INVALIDATED, ends=True)
+
+UNUSED = {
+    "before_task_publish": "a publishing that fails would leave a run that no worker ever takes",
+    "task_sent": "after_task_publish says the same; it goes with Celery 6",
+    "task_rejected": "of a message that cannot be read no run is known; of an unknown task task_unknown tells",
+}
+
+# Instead of a traceback, which would show only Celery's own code.
+_REASONS: dict[type[BaseException], str] = {
+    WorkerLostError: "Its worker was lost",
+    TimeLimitExceeded: "Timed out",
+    Ignore: "Ignored",
+    Reject: "Rejected",
+}
+
+_STARTED_AT = "_monitoring_started_at"
+_MOST_RETRIES = 100  # before a replacement: each replacement is a later attempt than all of these
+
+# What this worker's main process holds, by task id: the endings it tells of may come without their attempt and start.
+_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def connect() -> None:
+    """Records the runs of every Celery task; to call it again changes nothing."""
+    for signal, handler in _HANDLERS.items():
+        signal.connect(handler, dispatch_uid=f"monitoring {handler.__name__}")
+
+
+def event_of(
+    meaning: Meaning,
+    request: Context,
+    task: Any,
+    now: datetime,
+    error: BaseException | None = None,
+    cause: object = None,
+) -> RunEvent:
+    """The event that a signal stands for; `task` is None where it is not known in this process.
+
+    `cause` is what is said beside the meaning's reason.
+    """
+    is_start = meaning.status is RunStatus.RUNNING
+    is_waiting = meaning.status is RunStatus.QUEUED
+    if is_start:
+        setattr(request, _STARTED_AT, now)
+    status = RunStatus.PENDING if is_waiting and _is_for_later(request, now) else meaning.status
+    signature = _signature(task)
+    # Without a signature the arguments have no names: an event that knows the task says them later.
+    parameters = named(signature, request.args or (), request.kwargs or {}) if signature else {}
+    return RunEvent(
+        task_id=storable_name(request.id),
+        task_name=storable_name(task.name if task else request.task),
+        status=status,
+        # A message that is queued again comes late but is never newer than a start.
+        seq=int(status is RunStatus.QUEUED) if is_waiting else place(_attempt(request), now),
+        submitted_at=now if is_waiting else None,
+        started_at=_started_at(request) if is_start or meaning.ends else None,
+        finished_at=now if meaning.ends else None,
+        attempts=int(is_start),
+        errors=_errors(meaning, error, cause),
+        parameters=written_parameters(parameters),
+        context_id=context_id_of(parameters, signature),
+    )
+
+
+def _is_for_later(request: Context, now: datetime) -> bool:
+    if not request.eta:
+        return False
+    eta = maybe_make_aware(datetime.fromisoformat(request.eta), current_app.timezone)
+    return bool(eta > now)
+
+
+def _attempt(request: Context) -> int:
+    return int((request.replaced_task_nesting or 0) * _MOST_RETRIES + (request.retries or 0))
+
+
+def _started_at(request: Context) -> datetime | None:
+    """As this process noted it or, in the main process, as its child told it."""
+    noted: datetime | None = getattr(request, _STARTED_AT, None)
+    seconds = getattr(_received.get(request.id), "time_start", None)
+    return noted or (datetime.fromtimestamp(seconds, UTC) if seconds else None)
+
+
+def _errors(meaning: Meaning, error: BaseException | None, cause: object) -> str:
+    reason = next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), meaning.reason)
+    if reason:
+        return written_reason(reason, error.reason if isinstance(error, Reject) else error or cause)
+    return written_error(error) if error else ""
+
+
+@lru_cache(maxsize=4096)
+def _signature(task: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(task.run) if task else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _request_of(task: Any, task_id: str) -> Context:
+    """The attempt that is told of: the one that runs here, else the one that the main process received."""
+    if task.request.id == task_id:
+        return task.request
+    received = _received.get(task_id)
+    return Context(received.request_dict) if received else Context(id=task_id)
+
+
+def _record(
+    meaning: Meaning, request: Context, task: Any, error: BaseException | None = None, cause: object = None
+) -> None:
+    name = task.name if task else request.task
+    observe(
+        lambda: event_of(meaning, request, task, instant(), error, cause), f"{meaning.status} of {name} {request.id}"
+    )
+
+
+def _after_task_publish(sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:
+    # The first protocol's message has everything in its body.
+    request = Context(headers, args=body[0], kwargs=body[1]) if "task" in headers else Context(body)
+    _record(SIGNALS["after_task_publish"], request, current_app.tasks.get(sender))
+
+
+def _task_received(request: Any, **_: Any) -> None:
+    _received[request.id] = request
+    _record(SIGNALS["task_received"], Context(request.request_dict), request.task)
+
+
+def _task_prerun(task: Any, task_id: str, **_: Any) -> None:
+    _record(SIGNALS["task_prerun"], _request_of(task, task_id), task)
+
+
+def _task_success(sender: Any, **_: Any) -> None:
+    _record(SIGNALS["task_success"], sender.request, sender)
+
+
+def _task_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+    # An error that cannot be sent between processes comes wrapped, and is itself still being handled.
+    error = sys.exception() if isinstance(exception, UnpickleableExceptionWrapper) else exception
+    _record(SIGNALS["task_failure"], _request_of(sender, task_id), sender, error)
+
+
+def _task_internal_error(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+    _record(SIGNALS["task_internal_error"], _request_of(sender, task_id), sender, exception)
+
+
+def _task_retry(sender: Any, request: Context, reason: Any = None, **_: Any) -> None:
+    _record(SIGNALS["task_retry"], request, sender, reason.exc if reason else None)
+
+
+def _task_revoked(sender: Any, request: Context, terminated: bool, signum: object, expired: bool, **_: Any) -> None:
+    meaning = TERMINATED if terminated else EXPIRED if expired else SIGNALS["task_revoked"]
+    _record(meaning, request, sender, cause=Signals(signum).name if isinstance(signum, int) else signum)
+
+
+def _task_unknown(message: Any, name: str, id: str, **_: Any) -> None:
+    request = Context(id=id, task=name, retries=message.headers.get("retries"))
+    _record(SIGNALS["task_unknown"], request, None)
+
+
+def _task_postrun(task: Any, task_id: str, retval: Any, state: str | None, **_: Any) -> None:
+    if state in POSTRUN_STATES:
+        is_requeued = isinstance(retval, Reject) and retval.requeue
+        meaning = REQUEUED if is_requeued else POSTRUN_STATES[state]
+        _record(meaning, _request_of(task, task_id), task, retval)
+
+
+# Functions of the module, since Celery holds them weakly.
+_HANDLERS = {
+    signals.after_task_publish: _after_task_publish,
+    signals.task_received: _task_received,
+    signals.task_prerun: _task_prerun,
+    signals.task_success: _task_success,
+    signals.task_failure: _task_failure,
+    signals.task_internal_error: _task_internal_error,
+    signals.task_retry: _task_retry,
+    signals.task_revoked: _task_revoked,
+    signals.task_unknown: _task_unknown,
+    signals.task_postrun: _task_postrun,
+}

@@ -1,0 +1,120 @@
+"""Events that a short-lived process could not wait to see written: each a small file, until somebody writes it."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections, transaction
+
+from monitoring.conf import conf
+from monitoring.models import database_alias
+from monitoring.recording.upsert import upsert
+from monitoring.values.run_event import RunEvent, RunStatus
+
+logger = logging.getLogger("monitoring")
+
+_TIMES = ("submitted_at", "started_at", "finished_at")
+
+
+class Writing:
+    """An event on its way into the database, beside whatever goes on: one that hangs holds up nobody."""
+
+    def __init__(self, event: RunEvent) -> None:
+        self._event = event
+        self._is_settled = False
+        self._thread = Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def settle(self, deadline: float) -> None:
+        """Waits for it, until `time.monotonic()` says `deadline`; what is not written by then is kept on disk."""
+        self._thread.join(max(0, deadline - time.monotonic()))
+        if not self._is_settled:
+            self._keep("the database did not answer in time")
+
+    def _write(self) -> None:
+        try:
+            _upsert(self._event)
+        except Exception as error:
+            self._keep(str(error).strip())
+        else:
+            self._is_settled = True
+            write_kept()  # the database is there
+        finally:
+            connections.close_all()
+
+    def _keep(self, why: str) -> None:
+        self._is_settled = True
+        what = f"{self._event.task_name} {self._event.task_id} {self._event.status}"
+        try:
+            path = keep(self._event)
+        except Exception:
+            hint = "set MONITORING['SPOOL_DIR'] to a folder that can be written"
+            logger.exception("Not recorded: %s (%s), and it could not be kept either; %s", what, why, hint)
+        else:
+            logger.warning("%s is written later, it is kept as %s: %s", what, path, why)
+
+
+def keep(event: RunEvent) -> Path:
+    """Keeps the event for later, and returns its file. Raises OSError where it cannot be written."""
+    folder = spool_folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in them is for nobody else's eyes
+    path = folder / f"{event.seq:019d}-{hashlib.sha256(event.task_id.encode()).hexdigest()[:16]}.json"
+    new = path.with_suffix(f".new-{os.getpid()}")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(asdict(event), default=datetime.isoformat))
+    return new.replace(path)
+
+
+def write_kept() -> None:
+    """Writes what is kept, the oldest first, and removes it; several may do so at once. Never raises.
+
+    What can never be written is set aside and reported. Each event is written alone, since it may have been before.
+    """
+    try:
+        for path in sorted(spool_folder().glob("*.json")):
+            _write_file(path)
+    except (InterfaceError, OperationalError):
+        return  # away again, so the rest stays
+    except Exception:
+        logger.exception("What is kept of runs could not be written")
+
+
+def spool_folder() -> Path:
+    """The folder of the setting, else one of this user's for this database."""
+    if given := conf().SPOOL_DIR:
+        return Path(given)
+    database = connections[database_alias()].settings_dict
+    identity = repr([str(database.get(key)) for key in ("ENGINE", "HOST", "PORT", "NAME")])
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state, "task-status-monitoring", hashlib.sha256(identity.encode()).hexdigest()[:16])
+
+
+def _write_file(path: Path) -> None:
+    try:
+        _upsert(_event_in(path))
+    except FileNotFoundError:
+        return  # somebody else was quicker
+    except (ValueError, TypeError, KeyError, DataError, IntegrityError):
+        aside = path.replace(path.with_suffix(".bad"))
+        logger.exception("Not recorded: what was kept of a run cannot be written and is set aside as %s", aside)
+        return
+    path.unlink(missing_ok=True)
+
+
+def _event_in(path: Path) -> RunEvent:
+    said: dict[str, Any] = json.loads(path.read_text())
+    times = {name: datetime.fromisoformat(said[name]) for name in _TIMES if said[name]}
+    return RunEvent(**said | times | {"status": RunStatus(said["status"])})
+
+
+def _upsert(event: RunEvent) -> None:
+    using = database_alias()
+    with transaction.atomic(using=using):
+        upsert([event], using)
