@@ -5,19 +5,23 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from monitoring.models import BackgroundTask
-from monitoring.values.run_event import RunEvent
+from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
+from monitoring.values.text import head, one_line
 
-BATCH = 500  # rows a statement: 5,500 parameters, far below SQLite's 32,766 and PostgreSQL's 65,535
+EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which no line is added
+LINE_MAX = 200  # characters of such a line's error
+BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766 and PostgreSQL's 65,535
 
 _COLUMNS = (
     "task_id", "task_name", "status", "seq", "attempts", "submitted_at", "started_at", "finished_at", "errors",
-    "parameters", "context_id",
+    "earlier_errors", "parameters", "context_id", "worker",
 )  # fmt: skip
 _TIMES = ("submitted_at", "started_at", "finished_at")
 _TABLE = BackgroundTask._meta.db_table
@@ -31,13 +35,18 @@ ON CONFLICT (task_id) DO UPDATE SET
   finished_at = CASE WHEN excluded.seq > run.seq THEN excluded.finished_at ELSE run.finished_at END,
   started_at = CASE WHEN excluded.seq > run.seq THEN COALESCE(excluded.started_at, run.started_at)
                     ELSE COALESCE(run.started_at, excluded.started_at) END,
-  errors = CASE WHEN excluded.errors <> '' AND (excluded.seq > run.seq OR run.errors = '') THEN excluded.errors
-                ELSE run.errors END,
+  errors = CASE WHEN excluded.seq > run.seq AND (excluded.errors <> '' OR run.errors = '{WORKER_LOST}')
+                  OR run.errors = '' THEN excluded.errors ELSE run.errors END,
+  earlier_errors = CASE WHEN excluded.seq > run.seq AND length(run.earlier_errors) < {EARLIER_ERRORS_MAX}
+                          THEN run.earlier_errors || excluded.earlier_errors
+                        WHEN run.earlier_errors = '' THEN excluded.earlier_errors ELSE run.earlier_errors END,
   attempts = CASE WHEN excluded.seq > run.seq THEN run.attempts + excluded.attempts
                   WHEN excluded.attempts > run.attempts THEN excluded.attempts ELSE run.attempts END,
   submitted_at = COALESCE(run.submitted_at, excluded.submitted_at),
   parameters = CASE WHEN run.parameters = '' THEN excluded.parameters ELSE run.parameters END,
   context_id = COALESCE(run.context_id, excluded.context_id),
+  worker = CASE WHEN excluded.seq > run.seq AND excluded.worker <> '' OR run.worker = '' THEN excluded.worker
+                ELSE run.worker END,
   seq = CASE WHEN excluded.seq > run.seq THEN excluded.seq ELSE run.seq END
 """
 
@@ -49,22 +58,40 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
     return replace(
         newer,
         started_at=newer.started_at or older.started_at,
-        errors=newer.errors or older.errors,
+        errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
+        earlier_errors=_earlier_errors(old, event, is_newer),
         # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
         attempts=old.attempts + event.attempts if is_newer else max(old.attempts, event.attempts),
         submitted_at=old.submitted_at or event.submitted_at,
         parameters=old.parameters or event.parameters,
         context_id=event.context_id if old.context_id is None else old.context_id,
+        worker=newer.worker or older.worker,
     )
+
+
+def _earlier_errors(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
+    """Only a newer event adds its line: an old one may be one that was written already."""
+    if is_newer and len(old.earlier_errors) < EARLIER_ERRORS_MAX:
+        return old.earlier_errors + event.earlier_errors
+    return old.earlier_errors or event.earlier_errors
 
 
 def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
     """One event a run, in the order of their task ids, so that two writers never wait for each other in a circle."""
     runs: dict[str, RunEvent] = {}
-    for event in events:
+    for event in map(_with_its_line, events):
         known = runs.get(event.task_id)
         runs[event.task_id] = merge(known, event) if known else event
     return [runs[task_id] for task_id in sorted(runs)]
+
+
+def _with_its_line(event: RunEvent) -> RunEvent:
+    """An attempt that failed and is followed by another also says so in one line, which outlasts its error."""
+    if event.status is not RunStatus.INVALIDATED or not event.errors or event.earlier_errors:
+        return event
+    line = head(one_line(event.errors.rpartition("\n")[2]), LINE_MAX)
+    when = f"{event.finished_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC " if event.finished_at else ""
+    return replace(event, earlier_errors=f"{when}{line}\n")
 
 
 def upsert(events: Sequence[RunEvent], using: str) -> None:
