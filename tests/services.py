@@ -107,8 +107,8 @@ def tls_redis_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
-    """Yields its URL. Made for speed: what it holds is lost with the machine's power."""
+def postgres_server(*, is_safe: bool = False) -> Iterator[str]:
+    """Yields its URL. Unless it is to be safe, it is made for speed: what it holds is lost with the machine's power."""
     programs = POSTGRES.path().resolve().parent
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
@@ -116,10 +116,18 @@ def postgres_server() -> Iterator[str]:
         as_user = _not_as_root(Path(folder))
         initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
-        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit")]
+        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit") if not is_safe]
         command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *quick]
         with running([*as_user, *command], Path(folder) / "log", lambda: _is_ready(data)):
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+
+def empty_postgres(url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
 
 
 def _not_as_root(folder: Path) -> list[str]:

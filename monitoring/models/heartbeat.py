@@ -6,7 +6,7 @@ TICK = "tick"
 
 
 class Heartbeat(models.Model):
-    """Something of ours is alive, the tick or a process that records runs: when it last said so, by the database's clock.
+    """Something of ours is alive: the tick, or a process that records runs. `beat_at` is by the database's clock.
 
     `dropped` and `set_aside` count what such a process could not write since its start: events for which its memory was
     too full, and events that the database refused. `trouble_at` is when one of them last grew.

@@ -5,7 +5,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from django.db import connections
@@ -19,11 +20,12 @@ EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which 
 LINE_MAX = 200  # characters of such a line's error
 BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766 and PostgreSQL's 65,535
 
-_COLUMNS = (
-    "task_id", "task_name", "status", "seq", "attempts", "submitted_at", "started_at", "finished_at", "errors",
-    "earlier_errors", "parameters", "context_id", "worker",
+_VALUES = (
+    "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id", "worker",
 )  # fmt: skip
 _TIMES = ("submitted_at", "started_at", "finished_at")
+_COLUMNS = _VALUES + _TIMES
+_values, _times = attrgetter(*_VALUES), attrgetter(*_TIMES)
 _TABLE = BackgroundTask._meta.db_table
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 
@@ -55,14 +57,18 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
     """What is known of a run after an event, which may be older than what is known."""
     is_newer = event.seq > old.seq
     newer, older = (event, old) if is_newer else (old, event)
-    return replace(
-        newer,
+    return RunEvent(
+        task_id=newer.task_id,
+        task_name=old.task_name,
+        status=newer.status,
+        seq=newer.seq,
+        submitted_at=old.submitted_at or event.submitted_at,
         started_at=newer.started_at or older.started_at,
-        errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
-        earlier_errors=_earlier_errors(old, event, is_newer),
+        finished_at=newer.finished_at,
         # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
         attempts=old.attempts + event.attempts if is_newer else max(old.attempts, event.attempts),
-        submitted_at=old.submitted_at or event.submitted_at,
+        errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
+        earlier_errors=_earlier_errors(old, event, is_newer),
         parameters=old.parameters or event.parameters,
         context_id=event.context_id if old.context_id is None else old.context_id,
         worker=newer.worker or older.worker,
@@ -107,12 +113,16 @@ def upsert(events: Sequence[RunEvent], using: str) -> None:
             batch = folded[start : start + BATCH]
             rows = ", ".join([_ROW] * len(batch))
             cursor.execute(
-                _UPSERT.format(rows=rows),
-                [_parameter(event, column, connection) for event in batch for column in _COLUMNS],
+                _UPSERT.format(rows=rows), [value for event in batch for value in _parameters(event, connection)]
             )
 
 
-def _parameter(event: RunEvent, column: str, connection: BaseDatabaseWrapper) -> Any:
-    value = getattr(event, column)
-    # Times are written as Django writes them: SQLite compares them as text.
-    return connection.ops.adapt_datetimefield_value(value) if column in _TIMES else value
+def _parameters(event: RunEvent, connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    return *_values(event), *(_written(time, connection) for time in _times(event))
+
+
+def _written(time: datetime | None, connection: BaseDatabaseWrapper) -> Any:
+    """As Django writes it, since SQLite compares times as text; but what is in UTC already needs not be converted."""
+    if connection.vendor == "sqlite" and time is not None and time.tzinfo is UTC and connection.timezone is UTC:
+        return str(time.replace(tzinfo=None))
+    return connection.ops.adapt_datetimefield_value(time)
