@@ -81,5 +81,5 @@ def _all_is_recorded(tasks: int) -> None:
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     HUEY.flush()
-    print(json.dumps(measure(int(sys.argv[1]), float(sys.argv[2]))), flush=True)  # noqa: T201
+    print(json.dumps(measure(int(sys.argv[1]), float(sys.argv[2]))), flush=True)
     os._exit(0)  # threads of recorders may wait for ever

@@ -42,8 +42,8 @@ class Consumer:
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """As kill -9 or the kernel out of memory does."""
-        self.process.kill()
+        """As kill -9 or the kernel out of memory does, to it and to the processes that are its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def is_ready(self) -> bool:
@@ -52,8 +52,8 @@ class Consumer:
 
 
 @contextlib.contextmanager
-def consumer(**environment: str) -> Iterator[Consumer]:
-    """Ended by TERM; its output is shown when what happens meanwhile fails. Tasks left in the queue are done first.
+def consumer(*options: str, **environment: str) -> Iterator[Consumer]:
+    """Ended by TERM; its output is shown when what happens meanwhile fails. The task that a worker has is done first.
 
     The test database must exist already, and a test that shares it needs `django_db(transaction=True)`.
     """
@@ -62,14 +62,15 @@ def consumer(**environment: str) -> Iterator[Consumer]:
         with log.open("wb") as output:
             running = Consumer(
                 subprocess.Popen(
-                    COMMAND,
+                    [*COMMAND, *options],
                     cwd=ROOT,
                     env=os.environ
-                    | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": _test_database_url()}
+                    | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": url_of_the_test_database()}
                     | environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    process_group=0,
                 ),
                 log,
             )
@@ -93,7 +94,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _test_database_url() -> str:
+def url_of_the_test_database() -> str:
     """DATABASE_URL with the name of the test database in the place of the real one's."""
     url, mark, options = os.environ["DATABASE_URL"].partition("?")
     name = Path(connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]).name

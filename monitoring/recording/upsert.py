@@ -21,7 +21,8 @@ LINE_MAX = 200  # characters of such a line's error
 BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766 and PostgreSQL's 65,535
 
 _VALUES = (
-    "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id", "worker",
+    "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id",
+    "worker",
 )  # fmt: skip
 _TIMES = ("submitted_at", "started_at", "finished_at")
 _COLUMNS = _VALUES + _TIMES

@@ -9,9 +9,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
 
 from django.db import Error as DatabaseError
@@ -106,6 +107,7 @@ class Writer:
         self._queue: SimpleQueue[RunEvent | Event] = SimpleQueue()  # an event of threading marks a place in it
         self._thread: Thread | None = None
         self._lock = Lock()
+        self._touching = RLock()  # the database
         self._end = Event()
         self._is_closed = False
         self._answers = False
@@ -149,6 +151,14 @@ class Writer:
         if not self._end.wait(timeout):
             left = len(self._taken) + self._queue.qsize() - 1
             logger.error("The database is away: %d events of runs are lost with this process", left)
+
+    def pause(self) -> None:
+        """Keeps the thread from the database until `go_on`; if it hangs there, nobody waits for it."""
+        self._touching.acquire(timeout=LONGEST_PAUSE)
+
+    def go_on(self) -> None:
+        with suppress(RuntimeError):  # it was not paused
+            self._touching.release()
 
     def _start(self) -> None:
         with self._lock:
@@ -214,7 +224,8 @@ class Writer:
         pause = FIRST_PAUSE
         while True:
             try:
-                write()
+                with self._touching:
+                    write()
                 break
             except DatabaseError as error:
                 if pause == FIRST_PAUSE:
@@ -271,11 +282,20 @@ class Writer:
 _writer = Writer()
 
 
-def _renew() -> None:
-    """A forked process has its parent's memory but none of its threads; what waits is the parent's to write."""
+def _before_fork() -> None:
+    """A process that is forked while a thread is inside the database's library inherits locks that nobody opens."""
+    _writer.pause()
+
+
+def _after_fork_in_parent() -> None:
+    _writer.go_on()
+
+
+def _after_fork_in_child() -> None:
+    """It has its parent's memory but none of its threads; what waits is the parent's to write."""
     global _writer
     _writer = Writer()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 atexit.register(lambda: _writer.close())
