@@ -16,7 +16,9 @@ from django.core.management import call_command
 django.setup()
 
 from django.db import connection  # noqa: E402
-from huey.contrib.djhuey import HUEY, task  # noqa: E402
+from huey.contrib.djhuey import HUEY  # noqa: E402
+
+from bench.tasks import work  # noqa: E402
 
 ROWS = {
     "ours": "SELECT count(*) FROM monitoring_backgroundtask WHERE status = 'Completed'",
@@ -28,13 +30,6 @@ ROWS = {
 RECORDER = os.environ["BENCH_RECORDER"]
 left: list[None] = []
 is_done = Event()
-
-
-@task()
-def work(number: int, milliseconds: float) -> None:
-    until = time.thread_time() + milliseconds / 1000
-    while milliseconds and time.thread_time() < until:
-        pass
 
 
 @HUEY.signal("complete")

@@ -15,8 +15,9 @@ RECORDERS = {
     "django-huey-monitor": ["bx_django_utils", "huey_monitor.apps.HueyMonitorConfig"],
 }
 INSTALLED_APPS = [
+    "bench",
     *RECORDERS[os.environ["BENCH_RECORDER"]],
     *(app for app in INSTALLED_APPS if app not in ("monitoring", "project.demo")),
 ]
-HUEY = {**PROJECT_HUEY, "consumer": {"workers": 4, "worker_type": os.environ.get("BENCH_WORKERS", "thread")}}
+HUEY = PROJECT_HUEY
 HUEY_STATS = {"filename": str(VAR / "huey-stats.db")}  # its own default: a SQLite file beside the project

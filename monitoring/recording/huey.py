@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
@@ -24,10 +24,12 @@ from huey.api import Task
 from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
+from monitoring.models import database_alias
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import is_secret, written_error, written_parameters, written_reason
-from monitoring.recording.writer import answer_for_runs, flush, observe
-from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.recording.workers import waiting_runs
+from monitoring.recording.writer import answer_for_runs, flush, observe, when_workers_are_lost
+from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable_name
 
 
@@ -108,8 +110,43 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     huey.signal()(record_signal)
     _tell_what_is_raised(huey, record_raised)
+    when_workers_are_lost(_end_what_left_the_queue(huey))
     huey.on_startup("monitoring")(answer_for_runs)
     huey.on_shutdown("monitoring")(flush)
+
+
+def _end_what_left_the_queue(huey: Huey) -> Callable[[datetime], None]:
+    """Finds runs that a worker had taken when it was killed, just before it could write that it runs them.
+
+    A living worker may have taken one that very moment; so it is over only if it is still missing the next time.
+    """
+    missed: set[str] = set()
+
+    def end_what_left_the_queue(now: datetime) -> None:
+        names = {storable_name(task_class.__name__) for task_class in huey._registry._registry.values()}
+        waiting = waiting_runs(names, now, database_alias())
+        known = {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())} if waiting else set()
+        gone = waiting.keys() - known
+        for task_id in gone & missed:
+            name = waiting[task_id]
+            observe(partial(_lost, task_id, name), f"loss of {name} {task_id}")
+        missed.clear()
+        missed.update(gone)
+
+    return end_what_left_the_queue
+
+
+def _lost(task_id: str, task_name: str) -> RunEvent:
+    """Newer than any wait, and older than any start, should there be one after all."""
+    now = instant()
+    return RunEvent(
+        task_id=task_id,
+        task_name=task_name,
+        status=RunStatus.STOPPED,
+        seq=place(0, now),
+        finished_at=now,
+        errors=WORKER_LOST,
+    )
 
 
 def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:

@@ -7,6 +7,7 @@ the machine, all beats are old.
 
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -21,6 +22,8 @@ BEAT_EVERY = timedelta(seconds=5)
 DEAD_AFTER = timedelta(seconds=15)
 _HELD_UP_AFTER = 2 * BEAT_EVERY
 _HOST_MAX = 64
+
+LOOKED_THROUGH = 200_000  # runs
 
 # How long the beats of dead processes are kept: those that could not write all are a problem for a day.
 KEPT = timedelta(hours=1)
@@ -78,6 +81,19 @@ def end_lost_runs(now: datetime, using: str) -> int:
     running = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING).exclude(worker="")
     lost = running.exclude(worker__in=alive.values("name"))
     return lost.update(status=RunStatus.STOPPED, errors=WORKER_LOST, finished_at=now)
+
+
+def waiting_runs(task_names: Collection[str], now: datetime, using: str) -> dict[str, str]:
+    """The runs that have waited longer than a worker may be silent: task ids to their names.
+
+    Only the newest runs are looked through, since no index knows these.
+    """
+    runs = BackgroundTask.objects.using(using)
+    newest = runs.order_by("-id").values_list("id", flat=True).first() or 0
+    waiting = runs.filter(
+        id__gt=newest - LOOKED_THROUGH, status=RunStatus.QUEUED, submitted_at__lt=now - DEAD_AFTER
+    ).values_list("task_id", "task_name")
+    return {task_id: name for task_id, name in waiting if name in task_names}
 
 
 def forget_the_dead(now: datetime, using: str) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
@@ -58,10 +59,21 @@ def flush(timeout: float = FLUSH_WITHIN) -> bool:
     return _writer.flush(timeout)
 
 
+def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
+    """Has `ask` called, in the thread, when runs were found whose workers are dead, and some seconds later once more.
+
+    It is for runs of theirs that were not known to be running yet; `now` is the database's.
+    """
+    _asked_about_losses.append(ask)
+
+
 def answer_for_runs() -> None:
     """From now on this process says that it lives: it is one that runs tasks."""
     if not _is_tested():
         _writer.answer_for_runs()
+
+
+_asked_about_losses: list[Callable[[datetime], None]] = []
 
 
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
@@ -111,6 +123,7 @@ class Writer:
         self._end = Event()
         self._is_closed = False
         self._answers = False
+        self._asks = 0
         self._running: dict[str, RunEvent] = {}
         self._taken: Sequence[RunEvent] = ()
 
@@ -268,7 +281,15 @@ class Writer:
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
                 logger.warning("%d runs are over: their workers are dead", lost)
+                self._asks = 2
             forget_the_dead(now, using)
+            self._ask_about_losses(now)
+
+    def _ask_about_losses(self, now: datetime) -> None:
+        if self._asks:
+            self._asks -= 1
+            for ask in _asked_about_losses:
+                ask(now)
 
     def _say_again_what_runs(self) -> None:
         """Another process may have thought that this one is dead, and have ended its runs."""

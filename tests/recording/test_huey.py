@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import DatabaseError, DataError, OperationalError, connections, transaction
 from django.db.models import TextChoices
+from django.utils import timezone
 from freezegun import freeze_time
 from huey import MemoryHuey, crontab, signals
 from huey.api import Task, chord, group
@@ -17,12 +18,12 @@ from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskL
 
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.recording import writer
-from monitoring.recording.huey import SIGNALS, connect, event_of
+from monitoring.recording.huey import SIGNALS, _end_what_left_the_queue, connect, event_of
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
-from monitoring.values.run_event import RunStatus
+from monitoring.values.run_event import WORKER_LOST, RunStatus
 from tests.app.models import Customer
-from tests.factories import NOW, ago
+from tests.factories import NOW, ago, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -980,6 +981,37 @@ def test_a_completed_run_stays_so_when_its_successor_cannot_be_enqueued(away: Aw
         work(away)
     statuses = dict(BackgroundTask.objects.values_list("task_name", "status"))
     assert statuses == {"job": "Completed", "successor": "Stopped"}
+
+
+def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+    ask = _end_what_left_the_queue(huey)
+    job = job_of(huey)
+    for _ in range(3):
+        job()
+    later = timezone.now() + timedelta(minutes=1)
+    lost, taken = huey.dequeue(), huey.dequeue()
+    ask(later)
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}, (
+        "they may have been taken just now"
+    )
+    huey.execute(taken)
+    ask(later)
+    run = BackgroundTask.objects.get(task_id=lost.id)
+    assert (run.status, run.errors, run.started_at) == ("Stopped", WORKER_LOST, None)
+    assert sorted(BackgroundTask.objects.values_list("status", flat=True)) == ["Completed", "Queued", "Stopped"]
+    huey.execute(lost)
+    run.refresh_from_db()
+    assert (run.status, run.errors) == ("Completed", "")
+
+
+def test_runs_of_other_queues_and_young_ones_are_not_missed(huey: MemoryHuey) -> None:
+    ask = _end_what_left_the_queue(huey)
+    job_of(huey)()
+    huey.dequeue()
+    make_run("of another queue", "Queued", started_at=None, submitted_at=LONG_AGO)
+    for _ in range(2):
+        ask(timezone.now())
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}
 
 
 def test_the_app_records_its_checks_but_not_its_own_tick() -> None:
