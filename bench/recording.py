@@ -1,4 +1,7 @@
-"""What recording costs a task, against plain Huey and two other recorders. `make bench-recording` prints the tables."""
+"""What recording costs a task, against plain Huey and two other recorders, and what is lost when workers are killed.
+
+`make bench-recording` prints the tables.
+"""
 
 import json
 import os
@@ -68,6 +71,11 @@ def main() -> None:
         for title, database in {"Redis + SQLite": {}, "Redis + PostgreSQL": {"DATABASE_URL": postgres}}.items():
             compare(title, 5_000, 0, RECORDERS, HUEY_URL=redis, **database)
             compare(title, 1_000, 2, RECORDERS[:3], HUEY_URL=redis, **database)
+            if database:
+                services.empty_postgres(postgres)
+            print(f"\n### {title}: losses")
+            losses = ("latency", "stops", "kills", "load=180")
+            print(run("losses", *losses, BENCH_RECORDER="ours", HUEY_URL=redis, **database))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from monitoring.values.text import storable
 
 BEAT_EVERY = timedelta(seconds=5)
 DEAD_AFTER = timedelta(seconds=15)
-_HELD_UP_AFTER = 2 * BEAT_EVERY
+_HELD_UP_AFTER = 1.5 * BEAT_EVERY  # so that who was held up as long, and beat just before, is not silent for 15 s
 _HOST_MAX = 64
 
 LOOKED_THROUGH = 200_000  # runs

@@ -201,9 +201,10 @@ class Writer:
                 self._persist(self._write)
                 wrote_at = monotonic()
             self._taken = ()
+            if mark is self._end:
+                connections[database_alias()].close()
             if mark:
                 mark.set()
-        connections[database_alias()].close()
 
     def _next(self, beat_at: float) -> RunEvent | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
