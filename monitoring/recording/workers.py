@@ -71,6 +71,16 @@ class Worker:
         """Whether it has beaten without a break for so long that whoever lives could do so too."""
         return bool(self.beat_at and self.unbroken_since and self.beat_at - self.unbroken_since >= DEAD_AFTER)
 
+    def leave(self, using: str) -> None:
+        """Says that nobody needs to listen for it any more; what it could not write is still to be seen."""
+        Heartbeat.objects.using(using).filter(name=self.name, trouble_at=None).delete()
+
+
+def dead_workers(now: datetime, using: str) -> set[str]:
+    """The names of those that said nothing for too long and are not forgotten yet."""
+    silent = Heartbeat.objects.using(using).filter(beat_at__lt=now - DEAD_AFTER, name__contains=":")
+    return set(silent.values_list("name", flat=True))
+
 
 def end_lost_runs(now: datetime, using: str) -> int:
     """Ends the runs whose worker is dead, and returns how many.

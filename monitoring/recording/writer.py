@@ -22,14 +22,14 @@ from django.db import InterfaceError, OperationalError, connections, reset_queri
 from monitoring.conf import conf
 from monitoring.models import BackgroundTask, database_alias, database_now
 from monitoring.recording.upsert import fold, upsert
-from monitoring.recording.workers import BEAT_EVERY, Worker, end_lost_runs, forget_the_dead
+from monitoring.recording.workers import BEAT_EVERY, Worker, dead_workers, end_lost_runs, forget_the_dead
 from monitoring.values.run_event import RunEvent, RunStatus
 
 logger = logging.getLogger("monitoring")
 
 # Seconds. No linger costs more under load, a longer one loses more when the process is killed.
 QUIET = 0.1
-LINGER = 0.01
+LINGER = 0.006
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
 FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
 IDLE = 60.0  # after which a process that has nothing to say gives its connection back
@@ -60,9 +60,9 @@ def flush(timeout: float = FLUSH_WITHIN) -> bool:
 
 
 def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
-    """Has `ask` called, in the thread, when runs were found whose workers are dead, and some seconds later once more.
+    """Has `ask` called, in the thread, when a worker is found dead, and some seconds later once more.
 
-    It is for runs of theirs that were not known to be running yet; `now` is the database's.
+    It is for runs that were not known to be its own yet; `now` is the database's.
     """
     _asked_about_losses.append(ask)
 
@@ -123,6 +123,7 @@ class Writer:
         self._end = Event()
         self._is_closed = False
         self._answers = False
+        self._dead: set[str] = set()
         self._asks = 0
         self._running: dict[str, RunEvent] = {}
         self._taken: Sequence[RunEvent] = ()
@@ -202,9 +203,14 @@ class Writer:
                 wrote_at = monotonic()
             self._taken = ()
             if mark is self._end:
-                connections[database_alias()].close()
+                self._leave()
             if mark:
                 mark.set()
+
+    def _leave(self) -> None:
+        if self.worker.beat_at:
+            self._persist(lambda: self.worker.leave(database_alias()))
+        connections[database_alias()].close()
 
     def _next(self, beat_at: float) -> RunEvent | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
@@ -282,11 +288,13 @@ class Writer:
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
                 logger.warning("%d runs are over: their workers are dead", lost)
-                self._asks = 2
             forget_the_dead(now, using)
-            self._ask_about_losses(now)
+            self._ask_about_losses(now, dead_workers(now, using))
 
-    def _ask_about_losses(self, now: datetime) -> None:
+    def _ask_about_losses(self, now: datetime, dead: set[str]) -> None:
+        if dead - self._dead:
+            self._asks = 2
+        self._dead = dead
         if self._asks:
             self._asks -= 1
             for ask in _asked_about_losses:

@@ -13,6 +13,7 @@ from monitoring.recording.workers import (
     KEPT,
     TROUBLE_KEPT,
     Worker,
+    dead_workers,
     end_lost_runs,
     forget_the_dead,
     new_name,
@@ -85,6 +86,16 @@ def test_what_a_worker_thought_dead_still_says_is_newer() -> None:
     upsert([ended], database_alias())
     run = BackgroundTask.objects.get()
     assert (run.status, run.errors) == ("Completed", "")
+
+
+def test_who_leaves_is_not_dead_but_what_it_could_not_write_stays() -> None:
+    left, troubled, killed = Worker("host:1:a"), Worker("host:2:b", dropped=1), Worker("host:3:c")
+    for worker in (left, troubled, killed):
+        beat(worker, NOW)
+    for worker in (left, troubled):
+        worker.leave(database_alias())
+    assert dead_workers(NOW + DEAD_AFTER, database_alias()) == set()
+    assert dead_workers(NOW + DEAD_AFTER + SECOND, database_alias()) == {"host:2:b", "host:3:c"}
 
 
 def test_only_who_has_beaten_without_a_break_may_judge_others() -> None:

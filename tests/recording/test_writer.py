@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from threading import Event, get_ident
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db.backends.signals import connection_created
 
-from monitoring.models import BackgroundTask, Heartbeat, database_alias
+from monitoring.models import BackgroundTask, Heartbeat, database_alias, database_now
 from monitoring.recording import writer as module
 from monitoring.recording.writer import EVENTS_AT_ONCE, Writer, observe
 from monitoring.values.run_event import RunEvent, RunStatus
@@ -210,6 +211,8 @@ def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     writer.put(make_event(status="Running", seq=2))
     assert writer.flush()
     assert Heartbeat.objects.get().name == writer.worker.name
+    writer.close()
+    assert not Heartbeat.objects.exists()
 
 
 def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Writer) -> None:
@@ -223,6 +226,20 @@ def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Write
     run = BackgroundTask.objects.get(task_id="run")
     assert (run.status, run.attempts, run.errors) == ("Running", 1, "")
     assert statuses()["over"] == "Stopped"
+
+
+def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+    monkeypatch.setattr(module, "_asked_about_losses", [asked.append])
+    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.worker.beat_at = database_now()
+    for deaths in range(1, 3):
+        Heartbeat.objects.create(name=f"host:{deaths}:a", beat_at=database_now() - timedelta(minutes=1))
+        for _ in range(4):
+            writer._beat()
+        assert len(asked) == 2 * deaths
 
 
 def test_what_is_observed_after_the_end_is_written_at_once(writer: Writer) -> None:
@@ -313,7 +330,7 @@ tell("parent after", "Running")
     workers = dict(BackgroundTask.objects.values_list("task_id", "worker"))
     assert set(workers) == {"parent before", "child", "parent after"}
     assert workers["parent before"] == workers["parent after"] != workers["child"]
-    assert Heartbeat.objects.count() == 2
+    assert Heartbeat.objects.get().name == workers["child"], "who leaves by os._exit cannot say so"
 
 
 def test_what_waits_when_a_process_forks_is_written_once() -> None:
