@@ -3,6 +3,7 @@
 `merge` and the SQL say the same twice: once for events that wait together, once for an event that meets its row.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from monitoring.values.text import head, one_line
 
 EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which no line is added
 LINE_MAX = 200  # characters of such a line's error
-BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766 and PostgreSQL's 65,535
+BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766
 
 _VALUES = (
     "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id",
@@ -29,10 +30,17 @@ _COLUMNS = _VALUES + _TIMES
 _values, _times = attrgetter(*_VALUES), attrgetter(*_TIMES)
 _TABLE = BackgroundTask._meta.db_table
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
+_TYPES = (
+    dict.fromkeys(_VALUES, "text") | {"seq": "bigint", "attempts": "integer"} | dict.fromkeys(_TIMES, "timestamptz")
+)
+# PostgreSQL takes all rows as one parameter: its client takes thousands apart in Python, at three times the cost.
+_ROWS_OF_JSON = f"""
+SELECT {", ".join(_COLUMNS)}
+FROM json_to_recordset(%s::json) AS given ({", ".join(f"{name} {_TYPES[name]}" for name in _COLUMNS)})"""
 
 # There is no WHERE: an old event changes no state, but it still fills in what the newer one did not know.
 _UPSERT = f"""
-INSERT INTO {_TABLE} AS run ({", ".join(_COLUMNS)}) VALUES {{rows}}
+INSERT INTO {_TABLE} AS run ({", ".join(_COLUMNS)}) {{rows}}
 ON CONFLICT (task_id) DO UPDATE SET
   status = CASE WHEN excluded.seq > run.seq THEN excluded.status ELSE run.status END,
   finished_at = CASE WHEN excluded.seq > run.seq THEN excluded.finished_at ELSE run.finished_at END,
@@ -109,21 +117,28 @@ def upsert(events: Sequence[RunEvent], using: str) -> None:
     """
     folded = fold(events)
     connection = connections[using]
+    rows = _rows_as_json if connection.vendor == "postgresql" else _rows_as_values
     with connection.cursor() as cursor:
         for start in range(0, len(folded), BATCH):
-            batch = folded[start : start + BATCH]
-            rows = ", ".join([_ROW] * len(batch))
-            cursor.execute(
-                _UPSERT.format(rows=rows), [value for event in batch for value in _parameters(event, connection)]
-            )
+            sql, parameters = rows(folded[start : start + BATCH], connection)
+            cursor.execute(_UPSERT.format(rows=sql), parameters)
 
 
-def _parameters(event: RunEvent, connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
-    return *_values(event), *(_written(time, connection) for time in _times(event))
+def _rows_as_json(events: Sequence[RunEvent], connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    rows = [dict(zip(_COLUMNS, _values(event) + _times(event), strict=True)) for event in events]
+    return _ROWS_OF_JSON, [json.dumps(rows, default=datetime.isoformat)]
+
+
+def _rows_as_values(events: Sequence[RunEvent], connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    parameters: list[Any] = []
+    for event in events:
+        parameters += _values(event)
+        parameters += (_written(time, connection) for time in _times(event))
+    return f"VALUES {', '.join([_ROW] * len(events))}", parameters
 
 
 def _written(time: datetime | None, connection: BaseDatabaseWrapper) -> Any:
     """As Django writes it, since SQLite compares times as text; but what is in UTC already needs not be converted."""
-    if connection.vendor == "sqlite" and time is not None and time.tzinfo is UTC and connection.timezone is UTC:
+    if time is not None and time.tzinfo is UTC and connection.timezone is UTC:
         return str(time.replace(tzinfo=None))
     return connection.ops.adapt_datetimefield_value(time)
