@@ -9,6 +9,7 @@ help:
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; about 10 minutes'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
+	@echo 'make bench-recording   measures what recording costs and loses, a quarter of an hour'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
 
 demo: .venv/ready .env
@@ -49,6 +50,10 @@ lint: .venv/ready
 	DEBUG=1 SECRET_KEY=lint $(BIN)/mypy monitoring project
 	DEBUG=1 SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
 
+bench-recording: services
+	$(BIN)/uv pip install --quiet --group bench
+	$(BIN)/python -m bench.recording
+
 lock:
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres -o requirements.txt
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --all-extras --group dev -o requirements-dev.txt
@@ -63,4 +68,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail lock
+.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail bench-recording lock

@@ -1,8 +1,9 @@
 """The `MONITORING` setting as one frozen value."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -26,23 +27,56 @@ class Conf:
     SPOOL_DIR: str = ""
     """The folder where short-lived processes keep what the database did not take; empty: one in the user's home."""
 
+    NOT_RECORDED: Collection[str] = ()
+    """Names of tasks whose runs leave no row."""
+
+    WITHOUT_PARAMETERS: Collection[str] = ()
+    """Names of tasks of whose runs neither parameters nor a context id are kept."""
+
+
+_TYPES: Mapping[object, Any] = {
+    "SITE_URL": str,
+    "CONTEXT_FIELDS": Mapping,
+    "DIGEST_OVER": int,
+    "SPOOL_DIR": str,
+    "NOT_RECORDED": (list, tuple, set, frozenset),
+    "WITHOUT_PARAMETERS": (list, tuple, set, frozenset),
+}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_read: tuple[object, Conf] | None = None
+
 
 def conf() -> Conf:
-    """Raises ImproperlyConfigured for a key that is not a setting or a value of another type."""
-    given = getattr(settings, "MONITORING", {})
+    """Raises ImproperlyConfigured for a key that is not a setting or a value of another type.
+
+    It is asked at each event of each run, and so reads the same dictionary once.
+    """
+    global _read
+    given = getattr(settings, "MONITORING", _NOTHING)
+    if _read is None or _read[0] is not given:
+        _read = given, _parse(given)
+    return _read[1]
+
+
+def _parse(given: object) -> Conf:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"MONITORING is {given!r}; a dictionary is wanted")
-    types = {"SITE_URL": str, "CONTEXT_FIELDS": Mapping, "DIGEST_OVER": int, "SPOOL_DIR": str}
     for key, value in given.items():
-        if key not in types:
+        if key not in _TYPES:
             raise ImproperlyConfigured(
                 f"MONITORING has no setting {key!r}; it has {', '.join(f.name for f in fields(Conf))}"
             )
-        if not isinstance(value, types[key]) or isinstance(value, bool):
-            raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {types[key].__name__} is wanted")
+        wanted = _TYPES[key]
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            name = wanted.__name__ if isinstance(wanted, type) else "list of task names"
+            raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):
             raise ImproperlyConfigured(
                 f"MONITORING['CONTEXT_FIELDS'] has {path!r}: {name!r}; a path and the name of a field are wanted"
             )
+    for key in ("NOT_RECORDED", "WITHOUT_PARAMETERS"):
+        for name in given.get(key, ()):
+            if not isinstance(name, str):
+                raise ImproperlyConfigured(f"MONITORING[{key!r}] has {name!r}; names of tasks are wanted")
     return Conf(**given)

@@ -15,7 +15,9 @@ from typing import TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = (sys.executable, "manage.py", "run_huey", "--graceful-signal", "TERM", "--max-delay", "0.1")
+COMMAND = (
+    sys.executable, "manage.py", "run_huey", "--workers", "2", "--graceful-signal", "TERM", "--max-delay", "0.1",
+)  # fmt: skip
 START_DEADLINE = STOP_DEADLINE = 20  # seconds
 POLL = 0.02
 
@@ -40,8 +42,8 @@ class Consumer:
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """As kill -9 or the kernel out of memory does."""
-        self.process.kill()
+        """As kill -9 or the kernel out of memory does, to it and to the processes that are its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def is_ready(self) -> bool:
@@ -50,7 +52,7 @@ class Consumer:
 
 
 @contextlib.contextmanager
-def launched(workers: int = 2, **environment: str) -> Iterator[Consumer]:
+def launched(*options: str, **environment: str) -> Iterator[Consumer]:
     """Not yet ready. Ended by TERM; its output is shown when what happens meanwhile fails.
 
     The test database must exist already, and a test that shares it needs `django_db(transaction=True)`.
@@ -60,14 +62,15 @@ def launched(workers: int = 2, **environment: str) -> Iterator[Consumer]:
         with log.open("wb") as output:
             running = Consumer(
                 subprocess.Popen(
-                    [*COMMAND, "--workers", str(workers)],
+                    [*COMMAND, *options],
                     cwd=ROOT,
                     env=os.environ
-                    | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": _test_database_url()}
+                    | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": url_of_the_test_database()}
                     | environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    process_group=0,
                 ),
                 log,
             )
@@ -82,9 +85,9 @@ def launched(workers: int = 2, **environment: str) -> Iterator[Consumer]:
 
 
 @contextlib.contextmanager
-def consumer(workers: int = 2, **environment: str) -> Iterator[Consumer]:
-    """The same, ready. Tasks left in the queue are done first."""
-    with launched(workers, **environment) as running:
+def consumer(*options: str, **environment: str) -> Iterator[Consumer]:
+    """The same, ready. The task that a worker has is done first."""
+    with launched(*options, **environment) as running:
         wait_for(running.is_ready, START_DEADLINE)
         yield running
 
@@ -98,7 +101,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _test_database_url() -> str:
+def url_of_the_test_database() -> str:
     """DATABASE_URL with the name of the test database in the place of the real one's."""
     url, mark, options = os.environ["DATABASE_URL"].partition("?")
     name = Path(connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]).name

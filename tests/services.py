@@ -121,8 +121,8 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Not running yet. Made for speed: what it holds is lost with the machine's power."""
+def postgres(*, is_safe: bool = False) -> Iterator[Postgres]:
+    """Not running yet. Unless it is to be safe, made for speed: what it holds is lost with the machine's power."""
     programs = POSTGRES.path().resolve().parent
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
@@ -130,16 +130,24 @@ def postgres() -> Iterator[Postgres]:
         as_user = _not_as_root(Path(folder))
         initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
-        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit")]
+        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit") if not is_safe]
         command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *quick]
         yield Postgres(f"postgresql://postgres@127.0.0.1:{port}/postgres", [*as_user, *command], data)
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(*, is_safe: bool = False) -> Iterator[str]:
     """Yields its URL."""
-    with postgres() as server, server.running():
+    with postgres(is_safe=is_safe) as server, server.running():
         yield server.url
+
+
+def empty_postgres(url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
 
 
 def _not_as_root(folder: Path) -> list[str]:

@@ -24,9 +24,15 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         "SITE_URL": "https://monitor.example.org",
         "CONTEXT_FIELDS": {"shop.Shipment": "carrier"},
         "DIGEST_OVER": 0,
+        "NOT_RECORDED": ["ping"],
+        "WITHOUT_PARAMETERS": ("log_in",),
     }
     assert conf() == Conf(
-        SITE_URL="https://monitor.example.org", CONTEXT_FIELDS={"shop.Shipment": "carrier"}, DIGEST_OVER=0
+        SITE_URL="https://monitor.example.org",
+        CONTEXT_FIELDS={"shop.Shipment": "carrier"},
+        DIGEST_OVER=0,
+        NOT_RECORDED=["ping"],
+        WITHOUT_PARAMETERS=("log_in",),
     )
 
 
@@ -35,7 +41,10 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
     [
         (None, "MONITORING is None; a dictionary is wanted"),
         ([], r"MONITORING is \[\]; a dictionary is wanted"),
-        ({"DIGEST": 3}, "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR"),
+        (
+            {"DIGEST": 3},
+            "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR, NOT_RECORDED",
+        ),
         ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
         ({7: 3}, "MONITORING has no setting 7"),
         ({"SITE_URL": None}, r"MONITORING\['SITE_URL'\] is None; str is wanted"),
@@ -44,6 +53,9 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ({"DIGEST_OVER": True}, r"MONITORING\['DIGEST_OVER'\] is True; int is wanted"),
         ({"CONTEXT_FIELDS": ["shop.Shipment"]}, r"MONITORING\['CONTEXT_FIELDS'\] is \['shop.Shipment'\]; Mapping"),
         ({"CONTEXT_FIELDS": {"shop.Shipment": None}}, r"MONITORING\['CONTEXT_FIELDS'\] has 'shop.Shipment': None"),
+        ({"NOT_RECORDED": "ping"}, r"MONITORING\['NOT_RECORDED'\] is 'ping'; list of task names is wanted"),
+        ({"NOT_RECORDED": ["ping", 3]}, r"MONITORING\['NOT_RECORDED'\] has 3; names of tasks are wanted"),
+        ({"WITHOUT_PARAMETERS": {"ping": 3}}, r"MONITORING\['WITHOUT_PARAMETERS'\] is .*; list of task names"),
         ({"CONTEXT_FIELDS": {5: "carrier"}}, r"MONITORING\['CONTEXT_FIELDS'\] has 5: 'carrier'"),
     ],
 )

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.consumer import ROOT, START_DEADLINE, STOP_DEADLINE, _test_database_url, wait_for
+from tests.consumer import ROOT, START_DEADLINE, STOP_DEADLINE, url_of_the_test_database, wait_for
 
 COMMAND = (
     sys.executable, "-m", "celery", "-A", "tests.app.celery", "worker", "--pool=prefork", "--concurrency=2",
@@ -21,7 +21,7 @@ def worker(broker_url: str) -> Iterator[Path]:
     """Yields the file that its output goes to; ended by TERM."""
     environment = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "DATABASE_URL": _test_database_url(),
+        "DATABASE_URL": url_of_the_test_database(),
         "CELERY_BROKER_URL": broker_url,
     }
     with tempfile.TemporaryDirectory(prefix="worker-") as folder:

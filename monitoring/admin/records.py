@@ -98,11 +98,13 @@ class RunAdmin(Records):
         "finished_exactly",
         "duration",
         "attempts",
+        "worker",
         "watched_by",
         "errors_as_written",
+        "earlier_errors_as_written",
         "parameters_as_written",
     )
-    deferred = ("errors", "parameters")
+    deferred = ("errors", "earlier_errors", "parameters")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -145,6 +147,10 @@ class RunAdmin(Records):
     @admin.display(description="errors")
     def errors_as_written(self, run: BackgroundTask) -> SafeString | str:
         return pre(run.errors)
+
+    @admin.display(description="errors of earlier attempts")
+    def earlier_errors_as_written(self, run: BackgroundTask) -> SafeString | str:
+        return pre(run.earlier_errors)
 
     @admin.display(description="parameters")
     def parameters_as_written(self, run: BackgroundTask) -> SafeString | str:

@@ -13,13 +13,14 @@ TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; one that was ski
 OVERDUE_AFTER = timedelta(minutes=5)
 MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: what a mail server's restart or greylisting takes is over
 GAVE_UP_WITHIN = timedelta(days=1)
+NOT_RECORDED_WITHIN = timedelta(days=1)
 NAMED_MAX = 5  # monitors
 CONSUMER_HINT = "is `manage.py run_huey` running?"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`text` says it and the way out, and names nothing of the site's; `names` are the monitors it is about."""
+    """`text` says it and the way out, and names nothing of the site's; `names` are the monitors or processes meant."""
 
     code: str
     text: str
@@ -35,7 +36,7 @@ class Problem:
 
 def problems(now: datetime) -> list[Problem]:
     """What is wrong with the monitor itself, by the database's clock; empty when all is well."""
-    return [*_tick(now), *_overdue(now), *_mails(now)]
+    return [*_tick(now), *_overdue(now), *_mails(now), *_recording(now)]
 
 
 def last_tick() -> datetime | None:
@@ -86,3 +87,27 @@ def _mails(now: datetime) -> Iterator[Problem]:
     if returned:
         mails = "1 mail" if returned == 1 else f"{returned} mails"
         yield Problem("mail-returned", f"{mails} came back in the last day; the messages' pages say why")
+
+
+def _recording(now: datetime) -> Iterator[Problem]:
+    troubled = Heartbeat.objects.using(database_alias()).filter(trouble_at__gte=now - NOT_RECORDED_WITHIN)
+    rows = list(troubled.order_by("name").values_list("name", "dropped", "set_aside"))
+    dropped = tuple((name, count) for name, count, _ in rows if count)
+    refused = tuple((name, count) for name, _, count in rows if count)
+    if dropped:
+        yield Problem(
+            "events-dropped",
+            f"{_events(dropped)} dropped, since too many waited for the database; some runs' rows are not up to date",
+            tuple(name for name, _ in dropped),
+        )
+    if refused:
+        yield Problem(
+            "events-refused",
+            f"{_events(refused)} refused by the database; the log says which and why",
+            tuple(name for name, _ in refused),
+        )
+
+
+def _events(counts: tuple[tuple[str, int], ...]) -> str:
+    count = sum(count for _, count in counts)
+    return "1 event of a run was" if count == 1 else f"{count} events of runs were"

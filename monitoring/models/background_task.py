@@ -4,6 +4,8 @@ from django.db.models import Q
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import NAME_MAX
 
+WORKER_MAX = 100  # characters of a worker's name
+
 
 class BackgroundTask(models.Model):
     """One run of one task; a retried run stays in its row.
@@ -23,6 +25,9 @@ class BackgroundTask(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0, db_default=0)
     errors = models.TextField(blank=True, default="", db_default="")
+    earlier_errors = models.TextField(
+        blank=True, default="", db_default="", help_text="a line for each failed attempt that another followed"
+    )
     parameters = models.TextField(
         blank=True, default="", db_default="", help_text="JSON, secrets masked, long values cut"
     )
@@ -32,6 +37,9 @@ class BackgroundTask(models.Model):
         null=True,
         blank=True,
         help_text="the business object that this run is about",
+    )
+    worker = models.CharField(
+        max_length=WORKER_MAX, blank=True, default="", db_default="", help_text="host, process id and a random part"
     )
     seq = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="place of the newest recorded event in the run's true order"
@@ -49,6 +57,7 @@ class BackgroundTask(models.Model):
                 condition=Q(context_id__isnull=False),
                 name="monitoring_run_context",
             ),
+            models.Index(fields=["worker"], condition=Q(status="Running"), name="monitoring_run_running"),
         ]
 
     def __str__(self) -> str:

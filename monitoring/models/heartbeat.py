@@ -1,13 +1,22 @@
 from django.db import models
 
+from monitoring.models.background_task import WORKER_MAX
+
 TICK = "tick"
 
 
 class Heartbeat(models.Model):
-    """Something of ours is alive: the last time it said so, by the database's clock."""
+    """Something of ours is alive: the tick, or a process that records runs. `beat_at` is by the database's clock.
 
-    name = models.CharField(max_length=100, primary_key=True)
+    `dropped` and `set_aside` count what such a process could not write since its start: events for which its memory was
+    too full, and events that the database refused. `trouble_at` is when one of them last grew.
+    """
+
+    name = models.CharField(max_length=WORKER_MAX, primary_key=True)
     beat_at = models.DateTimeField()
+    dropped = models.PositiveBigIntegerField(default=0, db_default=0)
+    set_aside = models.PositiveBigIntegerField(default=0, db_default=0)
+    trouble_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

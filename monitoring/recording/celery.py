@@ -27,7 +27,7 @@ from celery.utils.time import maybe_make_aware
 from monitoring.recording.arguments import context_id_of, named
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
-from monitoring.recording.writer import observe
+from monitoring.recording.writer import flush, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
 
@@ -225,6 +225,11 @@ def _task_postrun(task: Any, task_id: str, retval: Any, state: str | None, **_: 
         _record(meaning, _request_of(task, task_id), task, retval)
 
 
+def _worker_process_shutdown(**_: Any) -> None:
+    """Celery's processes leave without Python's own exit."""
+    flush()
+
+
 # Functions of the module, since Celery holds them weakly.
 _HANDLERS = {
     signals.after_task_publish: _after_task_publish,
@@ -237,4 +242,5 @@ _HANDLERS = {
     signals.task_revoked: _task_revoked,
     signals.task_unknown: _task_unknown,
     signals.task_postrun: _task_postrun,
+    signals.worker_process_shutdown: _worker_process_shutdown,
 }

@@ -4,29 +4,34 @@ Facts about Huey 3.5 that this rests on (read in its source): a task keeps its i
 before the task is stored, and again when a scheduled task's time has come; `error`, `timeout`, `locked` and
 `rate-limited` are sent when `task.retries` already tells whether a retry follows; `timeout`, `locked`, `rate-limited`
 and `canceled` are sent inside the `except` that caught their reason. A retry that a task asks for itself raises
-`task.retries` by one.
+`task.retries` by one. What `enqueue` and `execute` raise has no signal: a queue that is away, a task that calls
+`sys.exit()`. So these two are wrapped. Workers that are processes leave without Python's own exit, but not without the
+hooks of their shutdown.
 """
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial, wraps
 from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
 from huey import Huey
 from huey import signals as huey_signals
+from huey.api import Task
 from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
+from monitoring.models import database_alias
 from monitoring.recording import djangotasks
 from monitoring.recording.arguments import Call, context_id_of, named
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
-from monitoring.recording.writer import observe
-from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.recording.workers import waiting_runs
+from monitoring.recording.writer import answer_for_runs, flush, observe, when_workers_are_lost
+from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable_name
 
 
@@ -64,10 +69,26 @@ SIGNALS = {
     huey_signals.SIGNAL_CANCELED: Meaning(RunStatus.CANCELLED, ends=True, reason="Cancelled"),
 }
 
-# Where the retries that a task had left when it started are noted. Huey does not send this attribute along.
-_RETRIES_AT_START = "_monitoring_retries_at_start"
-_STARTED_AT = "_monitoring_started_at"
 _MOST_RETRIES = 1024
+
+# A run of these statuses needs no other word about how it ended.
+_OVER = frozenset({RunStatus.COMPLETED, RunStatus.STOPPED, RunStatus.CANCELLED})
+_KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
+
+
+@dataclass(slots=True)
+class Known:
+    """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
+
+    Parameters are written down when they are first seen: whoever changes an argument later does not change the record.
+    """
+
+    name: str
+    parameters: str
+    context_id: str | None
+    retries_at_start: int | None = None
+    started_at: datetime | None = None
+    status: RunStatus | None = None
 
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
@@ -85,7 +106,72 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
         if type(task) not in unrecorded:
             observe(lambda: event_of(signal, task, exc, instant(), huey.utc), f"{signal} of {task.name} {task.id}")
 
+    def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
+        if type(task) not in unrecorded and _known(task).status not in _OVER:
+            observe(lambda: make_event(task, error, instant()), f"{type(error).__name__} of {task.name} {task.id}")
+
     huey.signal()(record_signal)
+    _tell_what_is_raised(huey, record_raised)
+    when_workers_are_lost(_end_what_left_the_queue(huey))
+    huey.on_startup("monitoring")(answer_for_runs)
+    huey.on_shutdown("monitoring")(flush)
+
+
+def _end_what_left_the_queue(huey: Huey) -> Callable[[datetime], None]:
+    """Finds runs that a worker had taken when it was killed, just before it could write that it runs them.
+
+    A living worker may have taken one that very moment; so it is over only if it is still missing the next time.
+    """
+    missed: set[str] = set()
+
+    def end_what_left_the_queue(now: datetime) -> None:
+        names = {storable_name(task_class.__name__) for task_class in huey._registry._registry.values()}
+        waiting = waiting_runs(names, now, database_alias())
+        known = {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())} if waiting else set()
+        gone = waiting.keys() - known
+        for task_id in gone & missed:
+            name = waiting[task_id]
+            observe(partial(_lost, task_id, name), f"loss of {name} {task_id}")
+        missed.clear()
+        missed.update(gone)
+
+    return end_what_left_the_queue
+
+
+def _lost(task_id: str, task_name: str) -> RunEvent:
+    """Newer than any wait, and older than any start, should there be one after all."""
+    now = instant()
+    return RunEvent(
+        task_id=task_id,
+        task_name=task_name,
+        status=RunStatus.STOPPED,
+        seq=place(0, now),
+        finished_at=now,
+        errors=WORKER_LOST,
+    )
+
+
+def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
+    enqueue, execute = huey.enqueue, huey.execute
+
+    @wraps(enqueue)
+    def telling_enqueue(task: Any) -> Any:
+        try:
+            return enqueue(task)
+        except Exception as error:
+            if isinstance(task, Task) and not huey.immediate:  # an immediate task is not stored but executed
+                tell(event_of_not_enqueued, task, error)
+            raise
+
+    @wraps(execute)
+    def telling_execute(task: Any, timestamp: Any = None) -> Any:
+        try:
+            return execute(task, timestamp)
+        except BaseException as error:
+            tell(event_of_broken_off, task, error)
+            raise
+
+    huey.enqueue, huey.execute = telling_enqueue, telling_execute
 
 
 def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True) -> RunEvent:
@@ -94,29 +180,67 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
     Raises KeyError for a signal that the Huey known here does not have.
     """
     meaning = SIGNALS[signal]
+    known = _known(task)
     is_start = meaning.status is RunStatus.RUNNING
     if is_start:
-        setattr(task, _RETRIES_AT_START, task.retries)
-        setattr(task, _STARTED_AT, now)
+        known.retries_at_start, known.started_at = task.retries, now
     status = _waiting_status(task, meaning.status, now, utc)
     if meaning.if_retried and task.retries:
         status = meaning.if_retried
-    call = _call_of(task)
-    parameters = named(call.signature, call.args, call.kwargs)
+    known.status = status
     return RunEvent(
         task_id=storable_name(task.id),
-        task_name=storable_name(call.name),
+        task_name=known.name,
         status=status,
-        seq=_seq(task, status, now),
+        seq=_seq(task, known, status, now),
         submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
         # Said again at the end: if the start could not be written, the run would look as if it never started.
-        started_at=getattr(task, _STARTED_AT, None) if is_start or meaning.ends else None,
+        started_at=known.started_at if is_start or meaning.ends else None,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
         errors=_errors(meaning, exc),
-        parameters=written_parameters(parameters),
-        context_id=context_id_of(parameters, call.signature),
+        parameters=known.parameters,
+        context_id=known.context_id,
     )
+
+
+def event_of_not_enqueued(task: Any, error: BaseException, now: datetime) -> RunEvent:
+    """The queue did not take it. If it did all the same, and only its answer was lost, any start is newer."""
+    known = _known(task)
+    attempt = _MOST_RETRIES - (task.retries + 1 if known.retries_at_start is None else known.retries_at_start)
+    return _stopped(task, known, place(attempt, now), written_reason("Not enqueued", error), now)
+
+
+def event_of_broken_off(task: Any, error: BaseException, now: datetime) -> RunEvent:
+    """Something ended it that Huey has no signal for."""
+    known = _known(task)
+    return _stopped(task, known, _seq(task, known, RunStatus.STOPPED, now), written_error(error), now)
+
+
+def _stopped(task: Any, known: Known, seq: int, errors: str, now: datetime) -> RunEvent:
+    known.status = RunStatus.STOPPED
+    return RunEvent(
+        task_id=storable_name(task.id),
+        task_name=known.name,
+        status=RunStatus.STOPPED,
+        seq=seq,
+        started_at=known.started_at,
+        finished_at=now,
+        errors=errors,
+        parameters=known.parameters,
+        context_id=known.context_id,
+    )
+
+
+def _known(task: Any) -> Known:
+    known: Known | None = getattr(task, _KNOWN, None)
+    if known is None:
+        call = _call_of(task)
+        parameters = named(call.signature, call.args, call.kwargs)
+        context_id = context_id_of(parameters, call.signature)
+        known = Known(storable_name(call.name), written_parameters(parameters), context_id)
+        setattr(task, _KNOWN, known)
+    return known
 
 
 def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> RunStatus:
@@ -126,7 +250,7 @@ def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> R
     return RunStatus.PENDING if eta > now else RunStatus.QUEUED
 
 
-def _seq(task: Any, status: RunStatus, now: datetime) -> int:
+def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
     """The event's place: before any start, then by attempt, then by time.
 
     Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a retry
@@ -134,7 +258,7 @@ def _seq(task: Any, status: RunStatus, now: datetime) -> int:
     """
     if status in (RunStatus.PENDING, RunStatus.QUEUED):
         return int(status is RunStatus.QUEUED)
-    retries = getattr(task, _RETRIES_AT_START, task.retries)
+    retries = task.retries if known.retries_at_start is None else known.retries_at_start
     return place(_MOST_RETRIES - retries, now)
 
 

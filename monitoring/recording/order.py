@@ -20,4 +20,6 @@ def place(attempt: int, at: datetime) -> int:
 
     `attempt` may begin anywhere and grows with each attempt. Places 0 and 1 are for events before the first start.
     """
-    return (min(max(0, attempt), _MOST_ATTEMPTS) << 52) | (at - _EPOCH) // timedelta(microseconds=1)
+    since = at - _EPOCH
+    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (min(max(0, attempt), _MOST_ATTEMPTS) << 52) | microseconds

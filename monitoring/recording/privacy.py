@@ -21,6 +21,7 @@ MASK = "********"
 
 # More values than PARAMETERS_MAX characters can hold; 20 entries on each of 4 levels would take half a second.
 _VALUES_MAX = 1_000
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
 _SECRET_CONTEXT = re.compile(
     "password|passwd|token|secret|(api|access|private|auth|encryption)_?key|authorization", re.IGNORECASE
@@ -36,7 +37,7 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
         return ""
-    text = json.dumps(_plain(dict(parameters), DEPTH_MAX, iter(range(_VALUES_MAX))), ensure_ascii=False)
+    text = _as_json(_plain(dict(parameters), DEPTH_MAX, iter(range(_VALUES_MAX))))
     return head(storable(text), PARAMETERS_MAX)
 
 

@@ -29,11 +29,11 @@ class RunStatus(TextChoices):
     """This attempt failed and another follows in the same row. Left when that one starts (Running)."""
 
 
-# How `errors` of a run begin that is Stopped since its worker is gone.
-WORKER_LOST = "The worker that ran it was lost"
-
 # The statuses that a run can have before it has ever started.
 BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELLED})
+
+# The errors of a run whose worker said nothing any more; a real ending that comes late takes their place.
+WORKER_LOST = "The worker that ran it was lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ class RunEvent:
 
     `seq` puts the events of a run in their true order, whatever order they arrive in: an event with a greater one is
     newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum.
-    Times are aware. Texts are already cut, masked and storable.
+    `earlier_errors` has a line for each failed attempt that another followed. `worker` is the process that runs it, by
+    the name under which it beats; empty: nobody answers for the run. Times are aware. Texts are already cut, masked and
+    storable.
     """
 
     task_id: str
@@ -54,5 +56,7 @@ class RunEvent:
     finished_at: datetime | None = None
     attempts: int = 0
     errors: str = ""
+    earlier_errors: str = ""
     parameters: str = ""
     context_id: str | None = None
+    worker: str = ""

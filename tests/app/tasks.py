@@ -1,7 +1,10 @@
 """Huey tasks of each ending. The first parameter is an order's id, which only some of them look at."""
 
 import os
+import sys
+import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from huey import crontab
@@ -74,6 +77,34 @@ def be_over_the_limit(order_id: int) -> None: ...
 def take_too_long(order_id: int, task: Any) -> None:
     while True:
         task.check_timeout()
+
+
+@task()
+def leave(order_id: int) -> None:
+    sys.exit(3)
+
+
+@task()
+def note_in(file: str) -> None:
+    """One byte a run, so that its size counts those that were executed."""
+    with open(file, "ab", buffering=0) as notes:
+        notes.write(b".")
+
+
+@task()
+def read(fifo: str) -> None:
+    """Goes on when somebody writes."""
+    Path(fifo).read_text()
+
+
+@task()
+def say(words: str) -> None:
+    raise ValueError(words)
+
+
+@task()
+def never_end(order_id: int) -> None:
+    time.sleep(3600)
 
 
 @task()

@@ -4,7 +4,14 @@ from typing import Any
 import pytest
 
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.checking.health import GAVE_UP_WITHIN, MAIL_STUCK_AFTER, OVERDUE_AFTER, TICK_LATE_AFTER, problems
+from monitoring.checking.health import (
+    GAVE_UP_WITHIN,
+    MAIL_STUCK_AFTER,
+    NOT_RECORDED_WITHIN,
+    OVERDUE_AFTER,
+    TICK_LATE_AFTER,
+    problems,
+)
 from monitoring.models import Heartbeat, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import tick
 from tests.factories import NOW, ago, make_facts, make_monitor
@@ -106,12 +113,31 @@ def test_an_alert_of_which_no_mail_was_made_is_stuck_too() -> None:
     assert said() == [("mail-stuck", "1 mail is not sent after 30 minutes; the messages' pages say why")]
 
 
+@pytest.mark.parametrize(
+    ("counts", "code", "text"),
+    [
+        ({"dropped": 1}, "events-dropped", "1 event of a run was dropped"),
+        ({"set_aside": 3}, "events-refused", "3 events of runs were refused by the database"),
+    ],
+)
+@pytest.mark.usefixtures("ticking")
+def test_what_could_not_be_recorded_is_said_for_a_day(counts: dict[str, int], code: str, text: str) -> None:
+    beat = Heartbeat.objects.create(name="web-1:17:ab", beat_at=NOW, trouble_at=NOW - NOT_RECORDED_WITHIN, **counts)
+    (problem,) = problems(NOW)
+    assert problem.code == code
+    assert problem.text.startswith(text)
+    assert problem.names == ("web-1:17:ab",)
+    beat.trouble_at -= SECOND
+    beat.save()
+    assert problems(NOW) == []
+
+
 def test_problems_take_as_many_statements_for_many_rows(django_assert_num_queries: Any) -> None:
     Heartbeat.objects.create(name="tick", beat_at=ago(hours=1))
     for number in range(20):
         make_monitor(f"monitor {number}", due_at=ago(hours=1))
         make_message(created_at=ago(hours=1))
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert [problem.code for problem in problems(NOW)] == ["tick-late", "overdue", "mail-stuck"]
 
 

@@ -63,7 +63,7 @@ class World:
     @contextlib.contextmanager
     def consumer(self, workers: int = 2, **environment: str) -> Iterator[Consumer]:
         """Ready to work; it ticks when it starts and each minute, as it does in production."""
-        with consumer(workers, **self._environment(environment)) as running:
+        with consumer("--workers", str(workers), **self._environment(environment)) as running:
             yield from self._while_running(running)
 
     @contextlib.contextmanager

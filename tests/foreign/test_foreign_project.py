@@ -137,3 +137,28 @@ def test_who_is_told_when_the_config_names_nobody_depends_on_the_projects_users(
 
 def test_the_mails_can_be_previewed_there(site: Any) -> None:
     assert site.manage("preview_alert").count("Subject: ") == 5
+
+
+TESTS = """
+from django.test import TestCase
+from monitoring.models import BackgroundTask
+from nights.tasks import close_the_books
+
+
+class BooksTest(TestCase):
+    databases = {"default", "runs"}
+
+    def test_a_run_is_a_row_at_once(self):
+        close_the_books(2025)
+        self.assertEqual(BackgroundTask.objects.get().status, "Queued")
+
+    def test_a_run_is_gone_with_its_test(self):
+        self.assertFalse(BackgroundTask.objects.exists())
+        close_the_books(2026)
+"""
+
+
+def test_its_own_tests_see_runs_in_their_transactions_and_databases_in_memory(site: Any) -> None:
+    (site.folder / "site" / "nights" / "tests.py").write_text(TESTS)
+    assert "OK" in site.manage("test", "nights", "--verbosity=1")
+    assert site.rows("SELECT count(*) FROM monitoring_backgroundtask") == [(0,)]

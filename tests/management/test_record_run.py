@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from monitoring.models import BackgroundTask
 from monitoring.recording.job import OUTPUT_MAX, PATIENCE, ending
 from tests import services
-from tests.consumer import ROOT, _test_database_url, wait_for
+from tests.consumer import ROOT, url_of_the_test_database, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +32,7 @@ class Recorder:
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "DATABASE_URL": _test_database_url(),
+            "DATABASE_URL": url_of_the_test_database(),
             "VAR_DIR": str(folder),
             **environment,
         }

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import DatabaseError, DataError, OperationalError, connections, transaction
 from django.db.models import TextChoices
+from django.utils import timezone
 from freezegun import freeze_time
 from huey import MemoryHuey, crontab, signals
 from huey.api import Task, chord, group
@@ -17,12 +18,12 @@ from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskL
 
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.recording import writer
-from monitoring.recording.huey import SIGNALS, connect, event_of
+from monitoring.recording.huey import SIGNALS, _end_what_left_the_queue, connect, event_of
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
-from monitoring.values.run_event import RunStatus
+from monitoring.values.run_event import WORKER_LOST, RunStatus
 from tests.app.models import Customer
-from tests.factories import NOW, ago
+from tests.factories import NOW, ago, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -181,15 +182,6 @@ def test_the_status_follows_the_signals(
     assert run().attempts == len(endings)
     assert run().task_name == "job"
     assert run().submitted_at < run().started_at < run().finished_at
-
-
-def test_a_run_that_leaves_without_a_word_is_still_running(huey: MemoryHuey) -> None:
-    """Huey sends nothing for what is no Exception; that the worker is gone is found by other means."""
-    told = watch(huey)
-    huey.enqueue(job_of(huey, SystemExit()).s())
-    with pytest.raises(SystemExit):
-        work(huey)
-    assert told == told_by("job", *BEGINNING)
 
 
 def test_a_scheduled_run_is_pending_until_its_time_has_come(huey: MemoryHuey) -> None:
@@ -872,6 +864,154 @@ def test_excepted_tasks_are_not_recorded() -> None:
     loud()
     work(huey)
     assert run().task_name == "loud"
+
+
+def test_tasks_that_the_settings_except_leave_no_row(huey: MemoryHuey, monitoring_settings: Any) -> None:
+    monitoring_settings(NOT_RECORDED=["quiet"])
+    huey.task(name="quiet")(ingest)()
+    huey.task(name="loud")(ingest)()
+    work(huey)
+    assert run().task_name == "loud"
+
+
+def test_tasks_that_the_settings_name_leave_no_parameters(huey: MemoryHuey, monitoring_settings: Any) -> None:
+    monitoring_settings(WITHOUT_PARAMETERS=["private"])
+    huey.task(name="private")(ingest)("ann@example.com", mode="open")
+    work(huey)
+    assert (run().status, run().parameters, run().context_id) == ("Completed", "", None)
+
+
+def test_who_changes_an_argument_later_does_not_change_the_record(huey: MemoryHuey) -> None:
+    order = {"lines": [1]}
+
+    @huey.task()
+    def change(given: dict[str, list[int]]) -> None:
+        given["lines"].append(2)
+
+    task = change.s(order)
+    queued = event_of("enqueued", task, None, NOW)
+    change.call_local(order)
+    assert event_of("complete", task, None, NOW).parameters == queued.parameters == '{"given": {"lines": [1]}}'
+
+
+# What Huey raises and has no signal for.
+
+
+class Away(MemoryHuey):
+    """One whose queue is away; what it is asked for then, it may have done all the same."""
+
+    is_away = False
+    has_taken_it = False
+
+    def away(self) -> None:
+        if self.is_away:
+            raise ConnectionError("no route to the queue")
+
+
+@pytest.fixture
+def away() -> Away:
+    huey = Away()
+    storage, store, forget = huey.storage, huey.storage.enqueue, huey.storage.delete_data
+
+    def enqueue(*args: Any) -> None:
+        if not huey.is_away or huey.has_taken_it:
+            store(*args)
+        huey.away()
+
+    def delete_data(*args: Any) -> Any:
+        huey.away()
+        return forget(*args)
+
+    storage.enqueue, storage.delete_data = enqueue, delete_data
+    connect(huey)
+    return huey
+
+
+def test_a_run_that_could_not_be_enqueued_does_not_wait_for_ever(away: Away) -> None:
+    away.is_away = True
+    with pytest.raises(ConnectionError):
+        job_of(away)()
+    assert (run().status, run().errors) == ("Stopped", "Not enqueued: no route to the queue")
+    assert (run().started_at, run().attempts) == (None, 0)
+
+
+def test_a_run_of_which_only_the_answer_was_lost_goes_on_when_a_worker_has_it(away: Away) -> None:
+    away.is_away = away.has_taken_it = True
+    with pytest.raises(ConnectionError):
+        job_of(away)()
+    away.is_away = False
+    work(away)
+    assert (run().status, run().attempts) == ("Completed", 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "retries", "error"),
+    [
+        (None, 0, "ConnectionError: no route to the queue"),
+        (ValueError("no"), 1, "ConnectionError: no route to the queue"),
+        (ValueError("no"), 0, "ValueError: no"),
+        (SystemExit(3), 1, "SystemExit: 3"),
+    ],
+    ids=["completed", "to be retried", "failed", "sys.exit()"],
+)
+def test_a_run_that_ends_without_a_signal_is_over(
+    away: Away, ending: BaseException | None, retries: int, error: str
+) -> None:
+    @away.task(retries=retries)
+    def job() -> None:
+        away.is_away = True
+        if ending:
+            raise ending
+
+    job()
+    with pytest.raises((ConnectionError, SystemExit)):
+        work(away)
+    assert (run().status, run().attempts) == ("Stopped", 1)
+    assert run().errors.endswith(error)
+    assert run().finished_at
+
+
+def test_a_completed_run_stays_so_when_its_successor_cannot_be_enqueued(away: Away) -> None:
+    @away.signal(signals.SIGNAL_COMPLETE)
+    def lose_the_queue(*_: object) -> None:
+        away.is_away = True
+
+    away.enqueue(job_of(away).s().then(job_of(away, name="successor")))
+    with pytest.raises(ConnectionError):
+        work(away)
+    statuses = dict(BackgroundTask.objects.values_list("task_name", "status"))
+    assert statuses == {"job": "Completed", "successor": "Stopped"}
+
+
+def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+    ask = _end_what_left_the_queue(huey)
+    job = job_of(huey)
+    for _ in range(3):
+        job()
+    later = timezone.now() + timedelta(minutes=1)
+    lost, taken = huey.dequeue(), huey.dequeue()
+    ask(later)
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}, (
+        "they may have been taken just now"
+    )
+    huey.execute(taken)
+    ask(later)
+    run = BackgroundTask.objects.get(task_id=lost.id)
+    assert (run.status, run.errors, run.started_at) == ("Stopped", WORKER_LOST, None)
+    assert sorted(BackgroundTask.objects.values_list("status", flat=True)) == ["Completed", "Queued", "Stopped"]
+    huey.execute(lost)
+    run.refresh_from_db()
+    assert (run.status, run.errors) == ("Completed", "")
+
+
+def test_runs_of_other_queues_and_young_ones_are_not_missed(huey: MemoryHuey) -> None:
+    ask = _end_what_left_the_queue(huey)
+    job_of(huey)()
+    huey.dequeue()
+    make_run("of another queue", "Queued", started_at=None, submitted_at=LONG_AGO)
+    for _ in range(2):
+        ask(timezone.now())
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}
 
 
 def test_the_app_records_its_checks_but_not_its_own_tick() -> None:

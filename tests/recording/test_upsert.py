@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -10,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitoring.models import BackgroundTask, database_alias
-from monitoring.recording.upsert import BATCH, fold, upsert
-from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.recording.upsert import BATCH, EARLIER_ERRORS_MAX, LINE_MAX, fold, upsert
+from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from tests.factories import NOW, make_run
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,41 @@ def test_the_error_of_an_earlier_attempt_stays_until_a_later_one_says_another() 
     assert written().errors == "second"
 
 
+def test_each_attempt_that_another_followed_leaves_a_line_and_the_last_error_stays_whole() -> None:
+    first, second, last = (f"Traceback:\n  File shop.py\nValueError: {n}" for n in ("not yet", "x" * 300, "no"))
+    write([started("Running", 10), ended("Invalidated", 20, errors=first), ended("Invalidated", 21)])
+    write([started("Running", 30)], [ended("Invalidated", 40, errors=second)], [started("Running", 50)])
+    write([ended("Stopped", 60, errors=last)])
+    assert written().errors == last
+    assert written().earlier_errors.splitlines() == [
+        "2026-11-22 08:35:20 UTC ValueError: not yet",
+        f"2026-11-22 08:35:40 UTC ValueError: {'x' * (LINE_MAX - 13)}…",
+    ]
+
+
+def test_the_lines_of_a_run_that_is_retried_for_ever_have_an_end() -> None:
+    for seq in range(10, 400, 2):
+        write([started("Running", seq), ended("Invalidated", seq + 1, errors="x" * 100)])
+    assert EARLIER_ERRORS_MAX <= len(written().earlier_errors) <= EARLIER_ERRORS_MAX + LINE_MAX
+    assert written().attempts == 195
+
+
+def test_the_worker_of_a_run_is_that_of_its_newest_attempt() -> None:
+    write([queued()], [started("Running", 30, worker="host:2:b")], [started("Running", 10, worker="host:1:a")])
+    write([ended("Completed", 40)])
+    assert written().worker == "host:2:b"
+
+
+@pytest.mark.parametrize("errors", ["", "ValueError: no"])
+def test_a_real_ending_heals_a_run_whose_worker_was_thought_lost(errors: str) -> None:
+    write([started("Running", 10)])
+    BackgroundTask.objects.update(status="Stopped", errors=WORKER_LOST, finished_at=at(60))
+    write([queued()], [started("Running", 10)])
+    assert (written().status, written().errors) == ("Stopped", WORKER_LOST)
+    write([ended("Completed", 20, errors=errors)])
+    assert (written().status, written().errors, written().finished_at) == ("Completed", errors, at(20))
+
+
 def test_an_older_event_changes_no_state_but_fills_in_what_was_not_known() -> None:
     write([started("Running", 10)], [ended("Completed", 20)], [queued()])
     assert written() == replace(
@@ -154,14 +190,13 @@ def test_more_runs_are_a_statement_for_every_500(django_assert_num_queries: Any)
 
 def test_rows_are_written_in_the_order_of_their_task_ids() -> None:
     """Two writers that lock the same rows in different orders would wait for each other for ever."""
-    ids = [f"{number * 7 % 1_201:04}" for number in range(1_201)]
+    ids = [f"id-{number * 7 % 1_201:04}" for number in range(1_201)]
     seen: list[str] = []
 
     def note(execute: Callable[..., Any], sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
-        seen.extend(value for value in params if value in wanted)
+        seen.extend(re.findall(r"id-\d+", str(params)))
         return execute(sql, params, many, context)
 
-    wanted = set(ids)
     with connections[database_alias()].execute_wrapper(note):
         write([queued(task_id=task_id) for task_id in ids])
     assert seen == sorted(ids)
@@ -309,7 +344,9 @@ any_events = st.lists(
         started_at=times(),
         finished_at=times(),
         attempts=st.integers(0, 2),
-        errors=texts("one", "two"),
+        errors=texts("one", "two", WORKER_LOST),
+        earlier_errors=texts("three\n"),
+        worker=texts("host:1:a", "host:2:b"),
         parameters=texts("{}", "[]"),
         context_id=st.none() | texts("1", "2"),
     ),

@@ -1,0 +1,111 @@
+"""Whether the processes that run tasks still live: each says so every few seconds. The runs of one that no longer does
+are over.
+
+All times are the database's. Nobody is called dead by a process that was held up itself: after an outage, or a sleep of
+the machine, all beats are old.
+"""
+
+import os
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from django.db.models import Q
+
+from monitoring.models import BackgroundTask, Heartbeat
+from monitoring.values.run_event import WORKER_LOST, RunStatus
+from monitoring.values.text import storable
+
+BEAT_EVERY = timedelta(seconds=5)
+DEAD_AFTER = timedelta(seconds=15)
+_HELD_UP_AFTER = 1.5 * BEAT_EVERY  # so that who was held up as long, and beat just before, is not silent for 15 s
+_HOST_MAX = 64
+
+LOOKED_THROUGH = 200_000  # runs
+
+# How long the beats of dead processes are kept: those that could not write all are a problem for a day.
+KEPT = timedelta(hours=1)
+TROUBLE_KEPT = timedelta(days=1)
+
+
+def new_name() -> str:
+    """Host, process id and a random part, since containers have few of either."""
+    return f"{storable(socket.gethostname())[:_HOST_MAX]}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+@dataclass(slots=True)
+class Worker:
+    """This process, as it beats. `dropped` and `set_aside` count the events that it could not write."""
+
+    name: str = field(default_factory=new_name)
+    dropped: int = 0
+    set_aside: int = 0
+    told_trouble: int = 0
+    beat_at: datetime | None = None
+    unbroken_since: datetime | None = None
+
+    @property
+    def trouble(self) -> int:
+        return self.dropped + self.set_aside
+
+    def beat(self, now: datetime, using: str) -> bool:
+        """Says that this process lives. Returns whether it was silent for so long that others may think it dead."""
+        said, trouble = self.beat_at, self.trouble
+        beat = Heartbeat(name=self.name, beat_at=now, dropped=self.dropped, set_aside=self.set_aside)
+        changed = ["beat_at"]
+        if trouble != self.told_trouble:
+            beat.trouble_at = now
+            changed += ["dropped", "set_aside", "trouble_at"]
+        Heartbeat.objects.using(using).bulk_create(
+            [beat], update_conflicts=True, unique_fields=["name"], update_fields=changed
+        )
+        self.told_trouble = trouble
+        if said is None or not timedelta(0) <= now - said <= _HELD_UP_AFTER:
+            self.unbroken_since = now
+        self.beat_at = now
+        return said is not None and now - said > DEAD_AFTER
+
+    def may_judge(self) -> bool:
+        """Whether it has beaten without a break for so long that whoever lives could do so too."""
+        return bool(self.beat_at and self.unbroken_since and self.beat_at - self.unbroken_since >= DEAD_AFTER)
+
+    def leave(self, using: str) -> None:
+        """Says that nobody needs to listen for it any more; what it could not write is still to be seen."""
+        Heartbeat.objects.using(using).filter(name=self.name, trouble_at=None).delete()
+
+
+def dead_workers(now: datetime, using: str) -> set[str]:
+    """The names of those that said nothing for too long and are not forgotten yet."""
+    silent = Heartbeat.objects.using(using).filter(beat_at__lt=now - DEAD_AFTER, name__contains=":")
+    return set(silent.values_list("name", flat=True))
+
+
+def end_lost_runs(now: datetime, using: str) -> int:
+    """Ends the runs whose worker is dead, and returns how many.
+
+    Their place in the order stays: whatever their worker still has to say is newer.
+    """
+    alive = Heartbeat.objects.using(using).filter(beat_at__gte=now - DEAD_AFTER)
+    running = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING).exclude(worker="")
+    lost = running.exclude(worker__in=alive.values("name"))
+    return lost.update(status=RunStatus.STOPPED, errors=WORKER_LOST, finished_at=now)
+
+
+def waiting_runs(task_names: Collection[str], now: datetime, using: str) -> dict[str, str]:
+    """The runs that have waited longer than a worker may be silent: task ids to their names.
+
+    Only the newest runs are looked through, since no index knows these.
+    """
+    runs = BackgroundTask.objects.using(using)
+    newest = runs.order_by("-id").values_list("id", flat=True).first() or 0
+    waiting = runs.filter(
+        id__gt=newest - LOOKED_THROUGH, status=RunStatus.QUEUED, submitted_at__lt=now - DEAD_AFTER
+    ).values_list("task_id", "task_name")
+    return {task_id: name for task_id, name in waiting if name in task_names}
+
+
+def forget_the_dead(now: datetime, using: str) -> None:
+    dead = Heartbeat.objects.using(using).filter(beat_at__lt=now - KEPT, name__contains=":")
+    dead.filter(Q(trouble_at=None) | Q(trouble_at__lt=now - TROUBLE_KEPT)).delete()
