@@ -48,7 +48,7 @@ class Tally:
     mails: int = 0
     duplicates: int = 0
     renamed: int = 0
-    """Duplicates with another Message-ID than the first: mail programs show them as two mails."""
+    """Duplicates with another Message-ID than before: mail programs show them as two mails."""
 
 
 def tally(owed: Iterable[Said], received: Received) -> Tally:
@@ -64,7 +64,7 @@ def tally(owed: Iterable[Said], received: Received) -> Tally:
         unnamed=sum(not _names(arrival.mail, said[alert][0]) for arrival in arrivals for alert in arrival.alerts),
         mails=len(arrivals),
         duplicates=len(again),
-        renamed=sum(_id_of(arrivals[place]) != _id_of(arrivals[first]) for place, first in again.items()),
+        renamed=sum(_id_of(arrivals[place]) != _id_of(arrivals[before]) for place, before in again.items()),
     )
 
 
@@ -97,12 +97,13 @@ def read(received: Received) -> list[Arrival]:
 
 
 def repeated(arrivals: Sequence[Arrival]) -> dict[int, int]:
-    """By the place of each mail that had come before, the place where it came first."""
-    first: dict[int, int] = {}
+    """By the place of each mail that had come before, the place where it came the last time."""
+    last: dict[int, int] = {}
     again = {}
     for place, arrival in enumerate(arrivals):
-        if first.setdefault(arrival.message, place) != place:
-            again[place] = first[arrival.message]
+        if arrival.message in last:
+            again[place] = last[arrival.message]
+        last[arrival.message] = place
     return again
 
 
