@@ -83,13 +83,15 @@ class World:
         mail = f"smtp://127.0.0.1:{self.mail.port}"
         return {"DJANGO_SETTINGS_MODULE": "tests.faults.settings", "EMAIL_URL": mail, "LOG_LEVEL": "INFO"} | environment
 
-    def work(self, ticks: int = 1) -> None:
-        """The consumers tick and send, and are done with it."""
+    def work(self, times: int = 1) -> None:
+        """The consumers tick, then send, with so many tasks at once, and are done with it."""
         done_before = self._tasks()[1]
-        for _ in range(ticks):
+        for _ in range(times):
             tick_monitors()
+        wait_for(none_is_due, WORK_DEADLINE)
+        for _ in range(times):
             dispatch_owed()
-        wait_for(lambda: self._is_done(done_before + 2 * ticks), WORK_DEADLINE)
+        wait_for(lambda: self._is_done(done_before + 2 * times), WORK_DEADLINE)
 
     def _is_done(self, tasks: int) -> bool:
         pending = HUEY.pending_count()

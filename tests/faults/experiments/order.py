@@ -44,7 +44,7 @@ def _slow(world: World, case: Case, jobs: list[str]) -> None:
     tick(database_now())
     world.mail.delay = lambda mail: 0 if "RESOLVED" in mail["Subject"] else SLOW
     with world.consumer(workers=2):
-        world.work(ticks=3)
+        world.work(times=3)
 
 
 def _put_off(world: World, case: Case, jobs: list[str]) -> None:
