@@ -6,7 +6,7 @@ help:
 	@echo 'make demo   sets up, runs example tasks in a real worker, checks them, and shows the mails'
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
-	@echo 'make faults kills workers, breaks mail servers and counts what arrives; about 10 minutes'
+	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, a quarter of an hour'

@@ -87,6 +87,7 @@ def connect() -> None:
     """Records the runs of every Celery task; to call it again changes nothing."""
     for signal, handler in _HANDLERS.items():
         signal.connect(handler, dispatch_uid=f"monitoring {handler.__name__}")
+    signals.worker_process_shutdown.connect(_worker_process_shutdown, dispatch_uid="monitoring flush")
 
 
 def event_of(
@@ -242,5 +243,4 @@ _HANDLERS = {
     signals.task_revoked: _task_revoked,
     signals.task_unknown: _task_unknown,
     signals.task_postrun: _task_postrun,
-    signals.worker_process_shutdown: _worker_process_shutdown,
 }

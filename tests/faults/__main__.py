@@ -63,6 +63,7 @@ def _list() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from django.core.management import call_command
+    from django.db import connections
 
     from tests.faults.experiments import EXPERIMENTS
     from tests.faults.report import Case, table
@@ -86,6 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
             except Exception as error:
                 print(f"[{arguments.world}] {name}: FAILED\n{traceback.format_exc()}", flush=True)
                 cases.append(Case(name, failures=[f"it could not be done: {error}"]))
+    connections.close_all()  # PostgreSQL would wait for this one before it ends
     failed = sum(bool(case.failures) for case in cases)
     print(
         f"\n{arguments.world}, {time.monotonic() - began:.0f} s: {len(cases) - failed} cases passed, {failed} failed\n",

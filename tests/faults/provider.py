@@ -33,7 +33,7 @@ class Provider:
     is_mute: bool = False
     """Takes requests and answers none."""
     requests: int = 0
-    was_told: threading.Event = field(default_factory=threading.Event)
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def url(self, token: str = TOKEN) -> str:
         return f"anymail+postmark://{token}@?api_url=http://127.0.0.1:{self.port}/&timeout={TIMEOUT}"
@@ -75,7 +75,7 @@ def provider() -> Iterator[Provider]:
             running.requests += 1
             posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if running.is_mute:
-                running.was_told.wait(TIMEOUT * 2)
+                running.is_over.wait(TIMEOUT * 2)
                 return
             status, words = running.answer(self.headers["X-Postmark-Server-Token"], posted)
             body = json.dumps(words).encode()
@@ -94,6 +94,6 @@ def provider() -> Iterator[Provider]:
         try:
             yield running
         finally:
-            running.was_told.set()
+            running.is_over.set()
             server.shutdown()
             thread.join()

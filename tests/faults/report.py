@@ -37,7 +37,7 @@ class Case:
         self.expect(tally.duplicates <= duplicates, f"{tally.duplicates} mails came again, {duplicates} may")
         self.expect(tally.renamed == 0, f"{tally.renamed} of these under another Message-ID")
         self.expect(
-            tally.unnamed == 0, f"{tally.unnamed} alerts are in mails that do not name their task in both parts"
+            tally.misnamed == 0, f"{tally.misnamed} times a mail names what it does not carry, or does not name"
         )
 
     def cells(self) -> list[str]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from monitoring.models import Alert, Delivery, Message
 from monitoring.values.facts import AlertKind
 
+TASK_NAME = re.compile(r"\bjob_\d+\b")
+
 Received = Sequence[tuple[list[str], EmailMessage]]
 
 
@@ -43,12 +45,12 @@ class Tally:
     """After a later one of the same incident, for the first time or again."""
     false_alarms: int = 0
     """Not owed."""
-    unnamed: int = 0
-    """Carried by a mail whose text or HTML does not name the task."""
+    misnamed: int = 0
+    """Named in the text or the HTML of a mail that does not carry them, or carried by one that does not name them."""
     mails: int = 0
     duplicates: int = 0
     renamed: int = 0
-    """Duplicates with another Message-ID than the first: mail programs show them as two mails."""
+    """Duplicates with another Message-ID than before: mail programs show them as two mails."""
 
 
 def tally(owed: Iterable[Said], received: Received) -> Tally:
@@ -61,10 +63,10 @@ def tally(owed: Iterable[Said], received: Received) -> Tally:
         lost=len(owed - arrived),
         out_of_order=_out_of_order(arrivals),
         false_alarms=len(arrived - owed),
-        unnamed=sum(not _names(arrival.mail, said[alert][0]) for arrival in arrivals for alert in arrival.alerts),
+        misnamed=sum(len(_misnamed(arrival, {said[alert][0] for alert in arrival.alerts})) for arrival in arrivals),
         mails=len(arrivals),
         duplicates=len(again),
-        renamed=sum(_id_of(arrivals[place]) != _id_of(arrivals[first]) for place, first in again.items()),
+        renamed=sum(_id_of(arrivals[place]) != _id_of(arrivals[before]) for place, before in again.items()),
     )
 
 
@@ -97,12 +99,13 @@ def read(received: Received) -> list[Arrival]:
 
 
 def repeated(arrivals: Sequence[Arrival]) -> dict[int, int]:
-    """By the place of each mail that had come before, the place where it came first."""
-    first: dict[int, int] = {}
+    """By the place of each mail that had come before, the place where it came the last time."""
+    last: dict[int, int] = {}
     again = {}
     for place, arrival in enumerate(arrivals):
-        if first.setdefault(arrival.message, place) != place:
-            again[place] = first[arrival.message]
+        if arrival.message in last:
+            again[place] = last[arrival.message]
+        last[arrival.message] = place
     return again
 
 
@@ -125,8 +128,10 @@ def _out_of_order(arrivals: Sequence[Arrival]) -> int:
     return count
 
 
-def _names(mail: EmailMessage, task_name: str) -> bool:
-    return all(re.search(rf"\b{re.escape(task_name)}\b", part(mail, subtype)) for subtype in ("plain", "html"))
+def _misnamed(arrival: Arrival, carried: set[str]) -> set[str]:
+    """Of a mail without its alerts all, for instance: they were given to another mail, and are told twice."""
+    text, html = (set(TASK_NAME.findall(part(arrival.mail, subtype))) for subtype in ("plain", "html"))
+    return (text ^ carried) | (html ^ carried)
 
 
 def _id_of(arrival: Arrival) -> str | None:

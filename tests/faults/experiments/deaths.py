@@ -125,5 +125,5 @@ class Rounds:
 
 
 def duplicates_by_kill(arrivals: Sequence[Arrival], mails_at_kill: Sequence[int]) -> Counter[int]:
-    """How many mails came again for each kill: the first one after the mail had come before."""
-    return Counter(bisect_left(mails_at_kill, first + 1) for first in repeated(arrivals).values())
+    """How many mails came again for each kill: the first one after the mail had come the time before."""
+    return Counter(bisect_left(mails_at_kill, before + 1) for before in repeated(arrivals).values())

@@ -90,6 +90,7 @@ def unknown_address(world: World) -> Iterator[Case]:
     with world.consumer():
         world.work()
     case.count(tally(owed(jobs, [A, C]), world.mail.received))
+    note_error(case, B)
     expect_given_up(case, B, "There is nobody of that name")
     yield case
 
@@ -97,10 +98,13 @@ def unknown_address(world: World) -> Iterator[Case]:
 def expect_given_up(case: Case, address: str, words: str) -> None:
     """After one attempt, with these words in sight, and the site's health says so."""
     message = Message.objects.get(address=address)
-    case.note(f"{address}: {message.attempts} attempt, {message.error!r}")
     case.expect(message.gave_up_at is not None and message.attempts == 1, f"{address} was not given up at once")
     case.expect(words in message.error, f"the error does not say {words!r}")
     case.expect("mail-given-up" in {problem.code for problem in problems(database_now())}, "nobody would see it")
+
+
+def note_error(case: Case, address: str) -> None:
+    case.note(f"{address}: {Message.objects.get(address=address).error!r}")
 
 
 def closed_in_the_middle(world: World) -> Iterator[Case]:

@@ -44,7 +44,7 @@ def _slow(world: World, case: Case, jobs: list[str]) -> None:
     tick(database_now())
     world.mail.delay = lambda mail: 0 if "RESOLVED" in mail["Subject"] else SLOW
     with world.consumer(workers=2):
-        world.work(ticks=3)
+        world.work(times=3)
 
 
 def _put_off(world: World, case: Case, jobs: list[str]) -> None:
@@ -84,13 +84,15 @@ def success_meanwhile(world: World) -> Iterator[Case]:
 
     What counts: a success that is committed when the judging statement begins must be seen, however long ago the
     checker read its clock or claimed the monitor. Of one that comes later no checker can know: its alert says what was
-    so at that instant, and the next check must tell of the recovery and alert no more. On SQLite nobody can write while
-    a monitor is being checked, so there a success that comes after the claim comes later.
+    so at that instant, and the next check must see the success, tell of the recovery and alert no more: no false alarm
+    stands. On SQLite nobody can write while a transaction checks monitors: a success that meets one comes later.
     """
+    meets_no_transaction = not world.runs_on_sqlite
     for when, statement, is_seen in (
-        ("before its check's claim", r'FROM "monitoring_monitor"', True),
-        ("between claim and judging", r"\bprobe\.place\b", not world.runs_on_sqlite),
-        ("between judging and commit", r'INSERT INTO "monitoring_incident"', False),
+        ("when its tick begins", r'FROM "monitoring_monitor"', True),
+        ("when its monitor is about to be claimed", r'next_check_at"? <= ', meets_no_transaction),
+        ("when its monitor is claimed, not judged", r"\bprobe\.place\b", meets_no_transaction),
+        ("when its monitor is judged, not committed", r'INSERT INTO "monitoring_incident"', False),
     ):
         world.reset()
         case = Case(f"success lands {when}")
