@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from monitoring.recording.code import Run
 from monitoring.recording.order import instant
 from monitoring.recording.spool import Writing
+from monitoring.recording.writer import answer_for_runs, wait_for_a_beat
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import storable, tail
 
@@ -47,7 +50,10 @@ def record_job(name: str, command: Sequence[str], context_id: str | None = None)
     try:
         with _signals_passed_on(job) as wakeup:
             process = job.start(command)
-            writings.append(Writing(run.started()))
+            # This process beats while the job runs: killed, it leaves a run that others find lost. A run whose worker
+            # never said that it lives would be so at once, so that is said first.
+            start = replace(run.started(), worker=answer_for_runs())
+            writings.append(Writing(start, after=partial(wait_for_a_beat, PATIENCE)))
             job.attend(process, wakeup, lambda: note_end(*ending(process.returncode, bytes(job.output))))
     except CannotStart as failure:
         writings.append(Writing(run.started()))

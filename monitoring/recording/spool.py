@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,10 @@ _TIMES = ("submitted_at", "started_at", "finished_at")
 class Writing:
     """An event on its way into the database, beside whatever goes on: one that hangs holds up nobody."""
 
-    def __init__(self, event: RunEvent) -> None:
+    def __init__(self, event: RunEvent, after: Callable[[], object] = bool) -> None:
+        """`after` is waited for before it is written."""
         self._event = event
+        self._after = after
         self._is_settled = False
         self._thread = Thread(target=self._write, daemon=True)
         self._thread.start()
@@ -40,9 +43,11 @@ class Writing:
 
     def _write(self) -> None:
         try:
+            self._after()
             _upsert(self._event)
         except Exception as error:
-            self._keep(str(error).strip())
+            if not self._is_settled:
+                self._keep(str(error).strip())
         else:
             self._is_settled = True
             write_kept()  # the database is there

@@ -32,6 +32,7 @@ QUIET = 0.1
 LINGER = 0.006
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
 FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
+LEAVE_WITHIN = 1.0  # where nothing is left to write
 IDLE = 60.0  # after which a process that has nothing to say gives its connection back
 
 EVENTS_AT_ONCE = 500
@@ -67,10 +68,17 @@ def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
     _asked_about_losses.append(ask)
 
 
-def answer_for_runs() -> None:
-    """From now on this process says that it lives: it is one that runs tasks."""
-    if not _is_tested():
-        _writer.answer_for_runs()
+def answer_for_runs() -> str:
+    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does."""
+    if _is_tested():
+        return ""
+    _writer.answer_for_runs()
+    return _writer.worker.name
+
+
+def wait_for_a_beat(timeout: float) -> bool:
+    """Waits until this process has said that it lives, at most `timeout` seconds; returns whether it has."""
+    return _is_tested() or _writer.has_beaten.wait(timeout)
 
 
 _asked_about_losses: list[Callable[[datetime], None]] = []
@@ -116,6 +124,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.worker = Worker()
+        self.has_beaten = Event()
         self._queue: SimpleQueue[RunEvent | Event] = SimpleQueue()  # an event of threading marks a place in it
         self._thread: Thread | None = None
         self._lock = Lock()
@@ -161,8 +170,9 @@ class Writer:
         self._is_closed = True
         if self._thread is None:
             return
+        left = len(self._taken) + self._queue.qsize()
         self._queue.put(self._end)
-        if not self._end.wait(timeout):
+        if not self._end.wait(timeout if left else min(timeout, LEAVE_WITHIN)) and left:
             left = len(self._taken) + self._queue.qsize() - 1
             logger.error("The database is away: %d events of runs are lost with this process", left)
 
@@ -285,6 +295,7 @@ class Writer:
         now = database_now()
         if self.worker.beat(now, using):
             self._say_again_what_runs()
+        self.has_beaten.set()
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
                 logger.warning("%d runs are over: their workers are dead", lost)

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 
-from monitoring.models import BackgroundTask
+from monitoring.models import BackgroundTask, Heartbeat, database_alias, database_now
 from monitoring.recording.job import OUTPUT_MAX, PATIENCE, ending
+from monitoring.recording.workers import DEAD_AFTER, end_lost_runs
+from monitoring.values.run_event import WORKER_LOST
 from tests import services
 from tests.consumer import ROOT, url_of_the_test_database, wait_for
 
@@ -92,6 +96,21 @@ def test_a_command_that_fails_leaves_its_status_and_the_end_of_both_streams_in_o
 def test_a_command_that_a_signal_ends() -> None:
     assert call(*sh("kill -SEGV $$")) == 128 + signal.SIGSEGV
     assert (run().status, run().errors) == ("Stopped", "Ended by signal 11 (SIGSEGV)")
+
+
+def test_while_a_command_runs_its_recorder_beats_so_that_a_killed_one_is_found(record: Recorder) -> None:
+    with record.start(*sh("exec sleep 30"), start_new_session=True) as process:
+        running = wait_for(lambda: BackgroundTask.objects.filter(status="Running").first())
+        assert Heartbeat.objects.filter(name=running.worker, beat_at__gte=running.started_at).exists()
+        os.killpg(process.pid, signal.SIGKILL)
+    Heartbeat.objects.update(beat_at=F("beat_at") - DEAD_AFTER - timedelta(seconds=10))
+    assert end_lost_runs(database_now(), database_alias()) == 1
+    assert (run().status, run().errors) == ("Stopped", WORKER_LOST)
+
+
+def test_a_recorder_whose_command_has_ended_is_not_listened_for_any_more(record: Recorder) -> None:
+    assert record(*sh("true"))[0] == 0
+    assert not Heartbeat.objects.exists()
 
 
 @pytest.mark.parametrize(
