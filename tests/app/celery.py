@@ -49,6 +49,7 @@ def fail_unspeakably(order_id: int) -> None:
 @app.task(bind=True, autoretry_for=(ValueError,), max_retries=1, default_retry_delay=0)
 def fail_once(self: Any, order_id: int) -> None:
     if not self.request.retries:
+        _see_that_it_runs(self.request.id, attempts=1)
         raise ValueError("not yet")
 
 
@@ -99,16 +100,18 @@ def reject(order_id: int) -> None:
 @app.task(bind=True, acks_late=True)
 def requeue_once(self: Any, order_id: int) -> None:
     if not self.request.delivery_info["redelivered"]:
+        _see_that_it_runs(self.request.id, attempts=1)
         raise Reject("not here", requeue=True)
 
 
 @app.task(bind=True)
 def replace_itself(self: Any, order_id: int) -> None:
+    _see_that_it_runs(self.request.id, attempts=1)
     raise self.replace(succeed.si(order_id))
 
 
 def _see_that_it_runs(task_id: str, attempts: int) -> None:
-    """Before a process takes what it has still to write along with it."""
+    """Before another process ends the next attempt, or this one takes what it has still to write along with it."""
     from monitoring.models import BackgroundTask
 
     wait_for(lambda: BackgroundTask.objects.filter(task_id=task_id, status="Running", attempts=attempts).exists())
