@@ -282,8 +282,18 @@ def _signature(task_class: Any) -> inspect.Signature | None:
     return signature.replace(parameters=[given for name, given in signature.parameters.items() if name != "task"])
 
 
+@lru_cache(maxsize=4096)
+def _places(task_class: Any) -> tuple[str, ...]:
+    """The parameters' names, if each may be given by its place; else none."""
+    parameters = signature.parameters if (signature := _signature(task_class)) else {}
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return tuple(parameters) if kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD} else ()
+
+
 def _parameters(task: Any, signature: inspect.Signature | None) -> dict[str, object]:
     """The arguments under their parameters' names."""
+    if not task.kwargs and len(task.args) <= len(places := _places(task.__class__)):
+        return dict(zip(places, task.args, strict=False))  # most calls, for a tenth of what binding costs
     kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
     if signature is None:
         return kwargs

@@ -139,7 +139,7 @@ def test_the_mails_can_be_previewed_there(site: Any) -> None:
     assert site.manage("preview_alert").count("Subject: ") == 5
 
 
-TESTS = '''
+TESTS = """
 from django.test import TestCase
 from monitoring.models import BackgroundTask
 from nights.tasks import close_the_books
@@ -155,7 +155,7 @@ class BooksTest(TestCase):
     def test_a_run_is_gone_with_its_test(self):
         self.assertFalse(BackgroundTask.objects.exists())
         close_the_books(2026)
-'''
+"""
 
 
 def test_its_own_tests_see_runs_in_their_transactions_and_databases_in_memory(site: Any) -> None:
