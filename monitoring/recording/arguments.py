@@ -12,26 +12,37 @@ _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer on
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a task calls: the name that it is known by, and its arguments; without a signature these have no names."""
+    """What a task calls: the name that it is known by, and its arguments; without a signature these have no names.
+
+    `places` are the parameters' names where that is known beforehand, see `places_of`.
+    """
 
     name: str
     args: Sequence[object]
     kwargs: Mapping[str, object]
     signature: inspect.Signature | None
+    places: Sequence[str] = ()
 
 
-def named(
-    signature: inspect.Signature | None, args: Sequence[object], kwargs: Mapping[str, object]
-) -> dict[str, object]:
+def named(call: Call) -> dict[str, object]:
     """The arguments under their parameters' names; without a signature those that were given by name."""
-    if signature is None:
-        return dict(kwargs)
+    if not call.kwargs and len(call.args) <= len(call.places):
+        return dict(zip(call.places, call.args, strict=False))  # most calls, for a tenth of what binding costs
+    if call.signature is None:
+        return dict(call.kwargs)
     try:
-        return dict(signature.bind_partial(*args, **kwargs).arguments)
+        return dict(call.signature.bind_partial(*call.args, **call.kwargs).arguments)
     except TypeError:  # arguments that do not fit: the task itself will say so
-        names = list(signature.parameters)
-        names += [f"argument {place + 1}" for place in range(len(names), len(args))]
-        return dict(zip(names, args, strict=False)) | dict(kwargs)
+        names = list(call.signature.parameters)
+        names += [f"argument {place + 1}" for place in range(len(names), len(call.args))]
+        return dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+
+
+def places_of(signature: inspect.Signature | None) -> tuple[str, ...]:
+    """The parameters' names, if each may be given by its place; else none."""
+    parameters = signature.parameters if signature else {}
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return tuple(parameters) if kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD} else ()
 
 
 def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature | None) -> str | None:

@@ -24,7 +24,7 @@ from celery.exceptions import Ignore, Reject
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.utils.time import maybe_make_aware
 
-from monitoring.recording.arguments import context_id_of, named
+from monitoring.recording.arguments import Call, context_id_of, named
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.writer import flush, observe
@@ -109,7 +109,8 @@ def event_of(
     status = RunStatus.PENDING if is_waiting and _is_for_later(request, now) else meaning.status
     signature = _signature(task)
     # Without a signature the arguments have no names: an event that knows the task says them later.
-    parameters = named(signature, request.args or (), request.kwargs or {}) if signature else {}
+    call = Call(request.id, request.args or (), request.kwargs or {}, signature)
+    parameters = named(call) if signature else {}
     return RunEvent(
         task_id=storable_name(request.id),
         task_name=storable_name(task.name if task else request.task),

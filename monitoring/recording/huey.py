@@ -26,7 +26,7 @@ from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
 from monitoring.recording import djangotasks
-from monitoring.recording.arguments import Call, context_id_of, named
+from monitoring.recording.arguments import Call, context_id_of, named, places_of
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.workers import waiting_runs
@@ -236,7 +236,7 @@ def _known(task: Any) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
         call = _call_of(task)
-        parameters = named(call.signature, call.args, call.kwargs)
+        parameters = named(call)
         context_id = context_id_of(parameters, call.signature)
         known = Known(storable_name(call.name), written_parameters(parameters), context_id)
         setattr(task, _KNOWN, known)
@@ -277,7 +277,7 @@ def _call_of(task: Any) -> Call:
             return djangotasks.call_of(path, args, kwargs)
     # A task that asks for itself is among its own arguments while it runs.
     kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
-    return Call(task.name, task.args, kwargs, _signature(task.__class__))
+    return Call(task.name, task.args, kwargs, _signature(task.__class__), _places(task.__class__))
 
 
 @lru_cache(maxsize=4096)
@@ -293,3 +293,8 @@ def _signature(task_class: Any) -> inspect.Signature | None:
     if not getattr(task_class, "context", False):
         return signature
     return signature.replace(parameters=[given for name, given in signature.parameters.items() if name != "task"])
+
+
+@lru_cache(maxsize=4096)
+def _places(task_class: Any) -> tuple[str, ...]:
+    return places_of(_signature(task_class))

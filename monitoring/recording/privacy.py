@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -37,7 +38,7 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
         return ""
-    text = _as_json(_plain(dict(parameters), DEPTH_MAX, iter(range(_VALUES_MAX))))
+    text = _as_json(_plain(parameters, DEPTH_MAX, iter(range(_VALUES_MAX))))
     return head(storable(text), PARAMETERS_MAX)
 
 
@@ -65,6 +66,8 @@ def _plain(value: object, depth: int, places: Iterator[int]) -> Any:
     What JSON does not know is as Python prints it. What is too deep is left out: printed, it would show its secrets.
     """
     try:
+        if type(value) is str:
+            return head(value, VALUE_MAX)
         if _is_plain(value):
             return value
         named = _named(value)
@@ -98,7 +101,12 @@ def _named(value: object) -> Mapping[Any, object] | None:
 def _plain_mapping(named: Mapping[Any, object], depth: int, places: Iterator[int]) -> dict[str, Any]:
     entries = zip(islice(named.items(), ITEMS_MAX), places, strict=False)
     printed = ((_printed(name), item) for (name, item), _ in entries)
-    return {name: MASK if _SECRET_NAME.search(name) else _plain(item, depth - 1, places) for name, item in printed}
+    return {name: MASK if _smells(name) else _plain(item, depth - 1, places) for name, item in printed}
+
+
+@lru_cache(maxsize=4096)
+def _smells(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name))
 
 
 def _printed(value: object) -> str:
