@@ -8,7 +8,7 @@ help:
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
-	@echo 'make bench-recording   measures what recording costs and loses, a quarter of an hour'
+	@echo 'make bench-recording   measures what recording costs and loses, about 25 minutes'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
 
 demo: .venv/ready .env
