@@ -70,7 +70,10 @@ def _all_is_recorded(tasks: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(ROWS[RECORDER])
             (recorded,) = cursor.fetchone()
-        assert recorded == tasks, f"{recorded} of {tasks} runs are recorded"
+        said = f"{RECORDER}: {recorded} of {tasks} runs are recorded as completed"
+        assert recorded == tasks or RECORDER != "ours", said
+        if recorded != tasks:  # a recorder of others that falls short is said, and does not end the measurement
+            print(said, file=sys.stderr)
 
 
 if __name__ == "__main__":
