@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 CONTEXT_FIELDS = MappingProxyType(
     {"gap.models.IngestorSession": "ingestor_type", "gap.models.CollectorSession": "ingestor_type"}
@@ -42,20 +45,22 @@ _TYPES: Mapping[object, Any] = {
     "NOT_RECORDED": (list, tuple, set, frozenset),
     "WITHOUT_PARAMETERS": (list, tuple, set, frozenset),
 }
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-_read: tuple[object, Conf] | None = None
 
 
+@cache
 def conf() -> Conf:
     """Raises ImproperlyConfigured for a key that is not a setting or a value of another type.
 
-    It is asked at each event of each run, and so reads the same dictionary once.
+    It is asked at each event of each run, and so reads the setting once.
     """
-    global _read
-    given = getattr(settings, "MONITORING", _NOTHING)
-    if _read is None or _read[0] is not given:
-        _read = given, _parse(given)
-    return _read[1]
+    return _parse(getattr(settings, "MONITORING", {}))
+
+
+@receiver(setting_changed)
+def _forget(setting: str, **_: Any) -> None:
+    """Only tests change settings."""
+    if setting == "MONITORING":
+        conf.cache_clear()
 
 
 def _parse(given: object) -> Conf:

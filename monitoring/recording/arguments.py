@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monitoring.recording.privacy import is_secret
-from monitoring.values.text import storable_name
+from monitoring.values.text import NAME_MAX, storable_name
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
 
@@ -52,5 +52,5 @@ def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature
     if isinstance(first, str):
         return None if is_secret(name) else storable_name(first)
     if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
-        return storable_name(str(int(first)))
+        return str(int(first))[:NAME_MAX]
     return None

@@ -83,6 +83,7 @@ class Known:
     Parameters are written down when they are first seen: whoever changes an argument later does not change the record.
     """
 
+    task_id: str
     name: str
     parameters: str
     context_id: str | None
@@ -189,7 +190,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         status = meaning.if_retried
     known.status = status
     return RunEvent(
-        task_id=storable_name(task.id),
+        task_id=known.task_id,
         task_name=known.name,
         status=status,
         seq=_seq(task, known, status, now),
@@ -220,7 +221,7 @@ def event_of_broken_off(task: Any, error: BaseException, now: datetime) -> RunEv
 def _stopped(task: Any, known: Known, seq: int, errors: str, now: datetime) -> RunEvent:
     known.status = RunStatus.STOPPED
     return RunEvent(
-        task_id=storable_name(task.id),
+        task_id=known.task_id,
         task_name=known.name,
         status=RunStatus.STOPPED,
         seq=seq,
@@ -238,7 +239,7 @@ def _known(task: Any) -> Known:
         call = _call_of(task)
         parameters = named(call)
         context_id = context_id_of(parameters, call.signature)
-        known = Known(storable_name(call.name), written_parameters(parameters), context_id)
+        known = Known(storable_name(task.id), storable_name(call.name), written_parameters(parameters), context_id)
         setattr(task, _KNOWN, known)
     return known
 

@@ -23,15 +23,16 @@ BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766
 
 _VALUES = (
     "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id",
-    "worker",
 )  # fmt: skip
 _TIMES = ("submitted_at", "started_at", "finished_at")
-_COLUMNS = _VALUES + _TIMES
+_COLUMNS = (*_VALUES, "worker", *_TIMES)
 _values, _times = attrgetter(*_VALUES), attrgetter(*_TIMES)
 _TABLE = BackgroundTask._meta.db_table
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 _TYPES = (
-    dict.fromkeys(_VALUES, "text") | {"seq": "bigint", "attempts": "integer"} | dict.fromkeys(_TIMES, "timestamptz")
+    dict.fromkeys((*_VALUES, "worker"), "text")
+    | {"seq": "bigint", "attempts": "integer"}
+    | dict.fromkeys(_TIMES, "timestamptz")
 )
 # PostgreSQL takes all rows as one parameter: its client takes thousands apart in Python, at three times the cost.
 _ROWS_OF_JSON = f"""
@@ -109,8 +110,10 @@ def _with_its_line(event: RunEvent) -> RunEvent:
     return replace(event, earlier_errors=f"{when}{line}\n")
 
 
-def upsert(events: Sequence[RunEvent], using: str) -> None:
+def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
     """Writes the events to the run table, one statement for every 500 runs. Raises what the database raises.
+
+    `worker` is who runs what begins among them, where the event does not say it itself.
 
     Events that may have been written already are written again as they were, never together with newer ones of their
     run: their attempts would count twice.
@@ -120,21 +123,29 @@ def upsert(events: Sequence[RunEvent], using: str) -> None:
     rows = _rows_as_json if connection.vendor == "postgresql" else _rows_as_values
     with connection.cursor() as cursor:
         for start in range(0, len(folded), BATCH):
-            sql, parameters = rows(folded[start : start + BATCH], connection)
+            sql, parameters = rows(folded[start : start + BATCH], worker, connection)
             cursor.execute(_UPSERT.format(rows=sql), parameters)
 
 
-def _rows_as_json(events: Sequence[RunEvent], connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-    rows = [dict(zip(_COLUMNS, _values(event) + _times(event), strict=True)) for event in events]
+def _rows_as_json(events: Sequence[RunEvent], worker: str, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    rows = [
+        dict(zip(_COLUMNS, (*_values(event), _worker_of(event, worker), *_times(event)), strict=True))
+        for event in events
+    ]
     return _ROWS_OF_JSON, [json.dumps(rows, default=datetime.isoformat)]
 
 
-def _rows_as_values(events: Sequence[RunEvent], connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+def _rows_as_values(events: Sequence[RunEvent], worker: str, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
     parameters: list[Any] = []
     for event in events:
         parameters += _values(event)
+        parameters.append(_worker_of(event, worker))
         parameters += (_written(time, connection) for time in _times(event))
     return f"VALUES {', '.join([_ROW] * len(events))}", parameters
+
+
+def _worker_of(event: RunEvent, worker: str) -> str:
+    return event.worker or (worker if event.attempts or event.status is RunStatus.RUNNING else "")
 
 
 def _written(time: datetime | None, connection: BaseDatabaseWrapper) -> Any:

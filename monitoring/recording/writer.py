@@ -143,7 +143,7 @@ class Writer:
             write_at_once(event)
             return
         if event.status is RunStatus.RUNNING:
-            event = self._running[event.task_id] = replace(event, worker=self.worker.name)
+            self._running[event.task_id] = event
             self._answers = True
         else:
             self._running.pop(event.task_id, None)
@@ -272,7 +272,7 @@ class Writer:
         using = database_alias()
         events = fold(self._taken)
         try:
-            upsert(events, using)
+            upsert(events, using, self.worker.name)
         except (InterfaceError, OperationalError):
             raise
         except Exception:
@@ -282,7 +282,7 @@ class Writer:
     def _write_alone(self, event: RunEvent, using: str) -> None:
         """One that the database refuses is set aside, so that it holds up no other."""
         try:
-            upsert([event], using)
+            upsert([event], using, self.worker.name)
         except (InterfaceError, OperationalError):
             raise
         except Exception:
@@ -314,7 +314,7 @@ class Writer:
     def _say_again_what_runs(self) -> None:
         """Another process may have thought that this one is dead, and have ended its runs."""
         for event in list(self._running.values()):
-            again = replace(event, seq=event.seq + 1, attempts=0)
+            again = replace(event, seq=event.seq + 1, attempts=0, worker=self.worker.name)
             if self._running.get(event.task_id) is event:
                 self._running[event.task_id] = again
                 self._queue.put(again)

@@ -13,6 +13,8 @@ _BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 def storable(text: str) -> str:
     """The text as every database can hold it: PostgreSQL refuses NUL, and no encoding knows lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -89,7 +89,7 @@ def outage() -> Iterator[Event]:
 
 def test_what_is_put_is_written(writer: Writer) -> None:
     writer.put(make_event())
-    writer.put(make_event(status="Running", seq=2, started_at=NOW))
+    writer.put(make_event(status="Running", seq=2, started_at=NOW, attempts=1))
     assert writer.flush()
     run = BackgroundTask.objects.get()
     assert (run.status, run.started_at, run.worker) == ("Running", NOW, writer.worker.name)
