@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -75,6 +76,10 @@ def _parse(given: object) -> Conf:
         if not isinstance(value, wanted) or isinstance(value, bool):
             name = wanted.__name__ if isinstance(wanted, type) else "list of task names"
             raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
+    if (url := given.get("SITE_URL")) and not _is_site(url):
+        raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
+    if given.get("DIGEST_OVER", 0) < 0:
+        raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] is {given['DIGEST_OVER']}; 0 or more is wanted")
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):
             raise ImproperlyConfigured(
@@ -85,3 +90,11 @@ def _parse(given: object) -> Conf:
             if not isinstance(name, str):
                 raise ImproperlyConfigured(f"MONITORING[{key!r}] has {name!r}; names of tasks are wanted")
     return Conf(**given)
+
+
+def _is_site(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False

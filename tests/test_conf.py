@@ -48,6 +48,8 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ),
         ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
         ({7: 3}, "MONITORING has no setting 7"),
+        ({"SITE_URL": "http://[monitor/"}, r"MONITORING\['SITE_URL'\] is 'http://\[monitor/'; a site such as https"),
+        ({"DIGEST_OVER": -1}, r"MONITORING\['DIGEST_OVER'\] is -1; 0 or more is wanted"),
         ({"SITE_URL": None}, r"MONITORING\['SITE_URL'\] is None; str is wanted"),
         ({"DIGEST_OVER": "10"}, r"MONITORING\['DIGEST_OVER'\] is '10'; int is wanted"),
         ({"DIGEST_OVER": 1.5}, r"MONITORING\['DIGEST_OVER'\] is 1.5; int is wanted"),

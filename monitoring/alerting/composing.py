@@ -7,21 +7,23 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from django.db import transaction
 from django.db.models import Count, Min
 
 from monitoring.alerting.envelope import thread_of
-from monitoring.alerting.mail import render, render_digest
+from monitoring.alerting.mail import Mail, render, render_digest
+from monitoring.alerting.states import MessageState, in_state
 from monitoring.conf import conf
 from monitoring.models import Alert, Delivery, Message
-from monitoring.values.evidence import Evidence
+from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import Facts
 
 logger = logging.getLogger("monitoring")
 
+GATHERED_FOR = timedelta(minutes=5)
 CARRIED_MAX = 5_000  # deliveries of one message: a statement names them all, and no database takes any number
 
 Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
@@ -50,7 +52,7 @@ def compose(now: datetime, using: str, gather: Gather = without_evidence) -> lis
     # Asked after the deliveries: what another dispatch composes meanwhile is seen in one of the two.
     letters = list(_letters(deliveries, _on_their_way(using), _unanswered(using), now))
     evidence = _evidence(letters, now, gather)
-    return [message for letter in letters if (message := _write(letter, evidence, now, using))]
+    return [message for letter in letters for message in _messages(letter, evidence, now, using)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,19 @@ def _letters(
 ) -> Iterator[Letter]:
     """More than DIGEST_OVER for an address go as one.
 
-    Those count that already wait for another try: where so many do, what comes is gathered until that try.
+    Those count that already wait for another try: where so many do, what comes is gathered until that try, if it comes
+    soon. If not, what comes is a try itself, that tells whether the address takes mails again.
     """
     most = conf().DIGEST_OVER
     for address, group in groupby(deliveries, key=lambda delivery: delivery.address):
+        waiting = unanswered.get(address)
+        if waiting and waiting.count >= most and now < waiting.next_attempt_at <= now + GATHERED_FOR:
+            continue
         readable = [
             (delivery, facts)
             for delivery in group
             if (address, delivery.alert.incident_id) not in on_their_way and (facts := _facts(delivery))
         ]
-        waiting = unanswered.get(address)
-        if waiting and waiting.count >= most and waiting.next_attempt_at > now:
-            continue
         if len(readable) > 1 and len(readable) + (waiting.count if waiting else 0) > most:
             for start in range(0, len(readable), CARRIED_MAX):
                 yield Letter(address, *zip(*readable[start : start + CARRIED_MAX], strict=True))
@@ -108,7 +111,7 @@ def _on_their_way(using: str) -> set[tuple[str, int]]:
 
 
 def _unanswered(using: str) -> dict[str, Unanswered]:
-    tried = Message.objects.using(using).filter(sent_at=None, gave_up_at=None).exclude(error="")
+    tried = Message.objects.using(using).filter(in_state(MessageState.FAILED))
     counted = tried.order_by().values("address").annotate(count=Count("pk"), next=Min("next_attempt_at"))
     return {row["address"]: Unanswered(row["count"], row["next"]) for row in counted}
 
@@ -134,11 +137,35 @@ def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[
     return dict(zip(alerts, gathered, strict=True))
 
 
-def _write(letter: Letter, evidence_of: dict[int, Evidence], now: datetime, using: str) -> Message | None:
-    """Rendered outside the transaction, since a project's templates may do anything; None if another was faster."""
-    is_alone = len(letter.facts) == 1
+def _messages(letter: Letter, evidence_of: dict[int, Evidence], now: datetime, using: str) -> Iterator[Message]:
+    """One, unless something in it cannot be put into words: that waits alone, and the others go without it."""
     evidence = [evidence_of[delivery.alert_id] for delivery in letter.deliveries]
-    words = render(letter.facts[0], evidence[0]) if is_alone else render_digest(letter.facts, evidence)
+    words = _words(letter, evidence) or _words(letter, [NOTHING] * len(evidence))
+    if words:
+        message = _write(letter, words, now, using)
+        yield from [message] if message else []
+    elif len(letter.deliveries) > 1:
+        middle = len(letter.deliveries) // 2
+        for part in (slice(middle), slice(middle, None)):
+            half = Letter(letter.address, letter.deliveries[part], letter.facts[part])
+            yield from _messages(half, evidence_of, now, using)
+
+
+def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:
+    """Outside any transaction, since a project's templates may do anything."""
+    try:
+        if len(letter.facts) == 1:
+            return render(letter.facts[0], evidence[0])
+        return render_digest(letter.facts, evidence)
+    except Exception:
+        alerts = ", ".join(str(delivery.alert_id) for delivery in letter.deliveries[:10])
+        logger.exception("No mail can be made for %s of these alerts as they are: %s", letter.address, alerts)
+        return None
+
+
+def _write(letter: Letter, words: Mail, now: datetime, using: str) -> Message | None:
+    """None if another dispatch composed some of these meanwhile."""
+    is_alone = len(letter.deliveries) == 1
     with transaction.atomic(using=using):
         message = Message.objects.using(using).create(
             address=letter.address,
@@ -153,5 +180,5 @@ def _write(letter: Letter, evidence_of: dict[int, Evidence], now: datetime, usin
         ours = Delivery.objects.using(using).filter(pk__in=keys, message=None)
         if ours.update(message=message) == len(keys):
             return message
-        transaction.set_rollback(True, using=using)  # another dispatch composed some of them meanwhile
+        transaction.set_rollback(True, using=using)
     return None

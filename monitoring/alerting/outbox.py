@@ -17,6 +17,7 @@ from monitoring.alerting.composing import Gather, compose, without_evidence
 from monitoring.alerting.envelope import bare, envelope
 from monitoring.alerting.failures import NothingSent, is_permanent, words_of
 from monitoring.alerting.mail import render
+from monitoring.alerting.states import MessageState, in_state
 from monitoring.models import Message, database_alias
 from monitoring.values.facts import Facts
 from monitoring.values.text import head, storable
@@ -39,10 +40,10 @@ class Dispatched:
 
 
 class Turn:
-    """One dispatch's time: where its clock stands, and whether it may go on.
+    """One dispatch's time: where its clock stands, and what it may still try.
 
-    Without `within` it may for ever. With it, it ends when that has passed, or PATIENCE was spent in vain: a server
-    that hangs holds up its worker no longer.
+    With `within` it ends when that has passed, or PATIENCE was spent in vain: a server that hangs holds up its worker
+    no longer. Without it all that was never tried is tried, and what failed before while there is patience.
     """
 
     def __init__(self, began_at: datetime, within: timedelta | None) -> None:
@@ -55,10 +56,11 @@ class Turn:
     def now(self) -> datetime:
         return self.began_at + timedelta(seconds=time.monotonic() - self._began)
 
-    def is_over(self) -> bool:
+    def may_try(self, message: Message) -> bool:
+        has_patience = self.wasted < PATIENCE
         if self._within is None:
-            return False
-        return self.now - self.began_at >= self._within or self.wasted >= PATIENCE
+            return has_patience or not message.attempts
+        return has_patience and self.now - self.began_at < self._within
 
 
 class Line:
@@ -94,6 +96,7 @@ def mail_backend() -> Any:
 def dispatch(now: datetime, within: timedelta | None = None, gather: Gather = without_evidence) -> Dispatched:
     """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
     using, turn = database_alias(), Turn(now, within)
+    compose(now, using, gather)
     sent: list[Message] = []
     failed: list[Message] = []
     unanswered = _unanswered_addresses(using)
@@ -114,13 +117,9 @@ def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> It
 
     They are read ten at a time and claimed one by one: a lease on ten would run out while the first is sent slowly.
     """
-    while not turn.is_over():
-        compose(turn.began_at, using, gather)
-        due = _due(turn.began_at, failed, using)
-        if not due:
-            return
+    while (due := _due(turn.began_at, failed, using)) or compose(turn.began_at, using, gather):
         for message in due:
-            if turn.is_over():
+            if not turn.may_try(message):
                 return
             if _claim(message, turn.now, using):
                 yield message
@@ -129,14 +128,18 @@ def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> It
 def _due(now: datetime, failed: list[Message], using: str) -> list[Message]:
     """Those first that were tried least, so that what is new never waits for what fails."""
     unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=now)
-    free = unsent.filter(Q(leased_until=None) | Q(leased_until__lte=now))
-    untried = free.exclude(pk__in=[message.pk for message in failed])
+    untried = unsent.filter(_is_free(now)).exclude(pk__in=[message.pk for message in failed])
     return list(untried.order_by("attempts", "next_attempt_at", "id")[:LOOKED_AT])
+
+
+def _is_free(now: datetime) -> Q:
+    return Q(leased_until=None) | Q(leased_until__lte=now)
 
 
 def _claim(message: Message, now: datetime, using: str) -> bool:
     """Whether it is ours: another sender that took it meanwhile has counted an attempt."""
-    as_read = Message.objects.using(using).filter(pk=message.pk, attempts=message.attempts, sent_at=None)
+    unsent = Message.objects.using(using).filter(_is_free(now), pk=message.pk, sent_at=None, gave_up_at=None)
+    as_read = unsent.filter(attempts=message.attempts)
     message.attempts += 1
     message.leased_until = now + LEASE
     return bool(as_read.update(attempts=message.attempts, leased_until=message.leased_until))
@@ -144,8 +147,8 @@ def _claim(message: Message, now: datetime, using: str) -> bool:
 
 def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
     began_at = turn.now
-    email = envelope(message)
     try:
+        email = envelope(message)
         line.send(email)
     except Exception as error:  # one address's failure never touches another's
         line.close()
@@ -153,7 +156,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
         turn.wasted += turn.now - began_at
         _note_failure(message, error, turn.now, using)
         return False
-    message.sent_at, message.leased_until, message.error = turn.began_at, None, ""
+    message.sent_at, message.leased_until, message.error = turn.now, None, ""
     message.provider_id = _provider_id(email)
     _write(message, using, "sent_at", "leased_until", "error", "provider_id")
     return True
@@ -182,16 +185,14 @@ def _provider_id(email: EmailMultiAlternatives) -> str:
 
 
 def _unanswered_addresses(using: str) -> set[str]:
-    tried = Message.objects.using(using).filter(sent_at=None, gave_up_at=None).exclude(error="")
+    tried = Message.objects.using(using).filter(in_state(MessageState.FAILED))
     return set(tried.order_by().values_list("address", flat=True).distinct())
 
 
 def _bring_forward(address: str, now: datetime, using: str) -> None:
     """The address's server takes mails: what waits for another try need not wait longer."""
-    waiting = Message.objects.using(using).filter(
-        address=address, sent_at=None, gave_up_at=None, next_attempt_at__gt=now
-    )
-    waiting.exclude(error="").update(next_attempt_at=now)
+    waiting = Message.objects.using(using).filter(in_state(MessageState.FAILED), address=address)
+    waiting.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:

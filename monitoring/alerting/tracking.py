@@ -75,7 +75,7 @@ def _message_of(event: AnymailTrackingEvent, using: str) -> Message | None:
     ours = str((event.metadata or {}).get(METADATA_KEY, ""))
     message = messages.filter(provider_id=storable(event.message_id)).first() if event.message_id else None
     if message is None and ours.isascii() and ours.isdecimal() and len(ours) <= 18:
-        message = messages.filter(pk=int(ours), provider_id="").first()
+        message = messages.filter(pk=int(ours), provider_id="", attempts__gt=0).first()
     is_theirs = message and (event.recipient or "").lower() != message.address.lower()
     return None if is_theirs else message
 

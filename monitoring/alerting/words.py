@@ -38,15 +38,23 @@ def run_tone(status: str) -> str:
 
 def written_time(time: datetime, zone: ZoneInfo) -> str:
     """`2026-11-22 08:35:00 CET (Europe/Berlin)`: the abbreviation tells the two hours of an autumn night apart."""
-    local = time.astimezone(zone)
-    name = str(zone)
+    local = _local(time, zone)
+    name = str(local.tzinfo)
     abbreviation = local.tzname()
     return f"{local:%Y-%m-%d %H:%M:%S} {name if abbreviation == name else f'{abbreviation} ({name})'}"
 
 
 def short_time(time: datetime, zone: ZoneInfo) -> str:
     """`2026-11-22 08:35 CET`: for lists, to the minute."""
-    return f"{time.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    return f"{_local(time, zone):%Y-%m-%d %H:%M %Z}"
+
+
+def _local(time: datetime, zone: ZoneInfo) -> datetime:
+    """As it is where the zone's calendar has no such day: the first and the last of all years."""
+    try:
+        return time.astimezone(zone)
+    except OverflowError:
+        return time
 
 
 def written_hours(hours: float) -> str:
@@ -57,7 +65,8 @@ def written_hours(hours: float) -> str:
 def zone_of(facts: Facts) -> ZoneInfo:
     try:
         return ZoneInfo(facts.time_zone) if facts.time_zone else timezone.get_default_timezone()
-    except ZoneInfoNotFoundError:  # this host knows fewer zones than the one where it was chosen
+    # The row was spoilt, or this host knows fewer zones than the one where it was chosen.
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         return timezone.get_default_timezone()
 
 

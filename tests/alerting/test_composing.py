@@ -1,12 +1,12 @@
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core import mail as django_mail
 from django.db import connection
 
-from monitoring.alerting import composing
+from monitoring.alerting import composing, digest, variables
 from monitoring.alerting.composing import compose
 from monitoring.alerting.envelope import thread_of
 from monitoring.alerting.mail import render, render_digest
@@ -22,6 +22,7 @@ from tests.smtp import MailServer, send_by
 pytestmark = pytest.mark.django_db
 
 OPS = "ops@example.com"
+LAST_DAY = datetime(9999, 12, 31, 23, tzinfo=UTC)
 
 
 def owe_to(*addresses: str, of: Incident | None = None, **facts: Any) -> Alert:
@@ -243,6 +244,50 @@ def test_where_many_mails_wait_for_another_try_what_comes_is_gathered_until_then
         *(f"[ALERT] task_{number} Status Check Failed" for number in range(3)),
     ]
     assert len(server.received) == 4
+
+
+def test_after_a_long_outage_what_comes_is_itself_the_try_that_tells_whether_it_is_over(
+    server: MailServer, monitoring_settings: Any
+) -> None:
+    monitoring_settings(DIGEST_OVER=3)
+    server.busy = {OPS}
+    for number in range(3):
+        owe_to(OPS, task_name=f"task_{number}")
+    dispatch(NOW)
+    Message.objects.update(attempts=9, next_attempt_at=NOW + timedelta(hours=1))
+    server.busy.clear()
+    owe_to(OPS, task_name="new")
+    assert len(dispatch(NOW + timedelta(minutes=1)).sent) == 4
+
+
+@pytest.mark.parametrize("spoilt", [{"time_zone": "../x"}, {"time_zone": "Europe"}, {"started_at": LAST_DAY}])
+def test_what_is_odd_in_one_alert_is_said_all_the_same(spoilt: dict[str, Any]) -> None:
+    owe_to(OPS, **{"time_zone": "Pacific/Kiritimati"} | spoilt)
+    owe_to("calm@example.com")
+    dispatch(NOW)
+    assert sorted(sent_to()) == ["calm@example.com", OPS]
+
+
+@pytest.mark.parametrize("limit", [10, 2])
+def test_an_alert_that_cannot_be_put_into_words_holds_up_no_other(
+    monitoring_settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: int
+) -> None:
+    """Alone or in a digest: whatever goes wrong there, it is said in the log, and the others go out."""
+    monitoring_settings(DIGEST_OVER=limit)
+
+    def summary_of(facts: Any, *evidence: Any) -> str:
+        if facts.task_name == "odd":
+            raise ZeroDivisionError
+        return f"of {facts.task_name}"
+
+    for module in (digest, variables):
+        monkeypatch.setattr(module, "summary_of", summary_of)
+    odd = owe_to(OPS, task_name="odd")
+    for number in range(4):
+        owe_to(OPS, task_name=f"task_{number}")
+    dispatch(NOW)
+    assert [delivery.alert for delivery in Delivery.objects.filter(message__sent_at=None)] == [odd]
+    assert "No mail can be made for ops@example.com" in caplog.text
 
 
 def test_a_digest_leaves_out_what_must_wait_for_an_earlier_mail(server: MailServer, monitoring_settings: Any) -> None:

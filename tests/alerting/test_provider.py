@@ -38,7 +38,8 @@ def test_a_mail_arrives_with_its_tag_metadata_and_headers_and_its_id_is_kept(pro
     owe_to(OPS)
     dispatch(NOW)
     message = Message.objects.get()
-    assert (message.sent_at, message.provider_id) == (NOW, "<1@mg.example.org>")
+    assert message.sent_at is not None
+    assert message.provider_id == "<1@mg.example.org>"
     assert len(provider.taken) == 1
     fields = {name.lower(): values for name, values in provider.taken[0].items()}
     assert fields["to"] == [OPS]

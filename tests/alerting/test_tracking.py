@@ -87,13 +87,18 @@ def test_an_event_without_a_time_happened_when_it_was_heard() -> None:
 
 
 def test_an_event_that_comes_before_the_providers_id_was_noted_is_known_by_ours() -> None:
-    message = make_message(provider_id="")
+    message = make_message(provider_id="", attempts=1)
     assert heard(make_event(metadata={"monitoring_message": str(message.pk)})).delivered_at == NOW
 
 
 def test_what_was_taken_before_its_sender_died_need_not_go_out_again() -> None:
-    message = make_message(provider_id="", sent_at=None, leased_until=NOW + timedelta(minutes=5))
+    message = make_message(provider_id="", sent_at=None, attempts=1, leased_until=NOW + timedelta(minutes=5))
     assert heard(make_event(metadata={"monitoring_message": str(message.pk)})).sent_at == NOW
+
+
+def test_nobody_tells_of_a_mail_that_was_never_tried() -> None:
+    message = make_message(provider_id="", sent_at=None)
+    assert heard(make_event(metadata={"monitoring_message": str(message.pk)})).sent_at is None
 
 
 @pytest.mark.parametrize(
