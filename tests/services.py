@@ -107,18 +107,26 @@ def tls_redis_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
-    """Yields its URL. Made for speed: what it holds is lost with the machine's power."""
+def postgres_server(kept_in: Path | None = None, *options: str) -> Iterator[str]:
+    """Yields its URL. Made for speed: what it holds is lost with the machine's power.
+
+    With a folder its data stay there, and power may fail: it is then as PostgreSQL is by itself, but for `options`.
+    """
     programs = POSTGRES.path().resolve().parent
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        as_user = _not_as_root(Path(folder))
+    with contextlib.ExitStack() as kept:
+        temporary = tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+        folder = kept_in or Path(kept.enter_context(temporary))
+        folder.mkdir(parents=True, exist_ok=True)
+        data = folder / "data"
+        as_user = _not_as_root(folder)
         initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
-        subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
-        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit")]
-        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *quick]
-        with running([*as_user, *command], Path(folder) / "log", lambda: _is_ready(data)):
+        if not data.exists():
+            subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
+        quick = () if kept_in else ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
+        command += [f"-c{option}" for option in (*quick, *options)]
+        with running([*as_user, *command], folder / "log", lambda: _is_ready(data)):
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 

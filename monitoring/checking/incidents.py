@@ -30,11 +30,18 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     # Locked, since another worker may just remind of one: what it owes must be known before this decides.
     locked = _open_of(claimed, using).select_for_update(of=("self",)).order_by("id")
     tracked = _tracked(claimed, outcomes, locked, now)
-    incidents = [each.incident for each in tracked if each]
-    changed = [incident for incident in incidents if incident.pk]
-    fields = ["closed_at", "failing_checks", "last_failed_at", "facts"]
-    Incident.objects.using(using).bulk_update(changed, fields, batch_size=500)
-    Incident.objects.using(using).bulk_create([incident for incident in incidents if incident.pk is None])
+    incidents = Incident.objects.using(using)
+    changed = [each.incident for each in tracked if each]
+    closed = [incident.pk for incident in changed if incident.closed_at]
+    incidents.filter(pk__in=closed).update(closed_at=now)
+    incidents.bulk_create(
+        [incident for incident in changed if incident.pk and not incident.closed_at],
+        # bulk_update's CASE WHEN costs ten times as much.
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["failing_checks", "last_failed_at", "facts"],
+    )
+    incidents.bulk_create([incident for incident in changed if incident.pk is None])
     return tracked
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connections
@@ -20,7 +21,12 @@ from monitoring.values.text import storable_name
 
 _TABLE = BackgroundTask._meta.db_table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = ", ".join(f"run.{name}" for name in RunFacts.__dataclass_fields__)
+_TIMES = ("submitted_at", "started_at", "finished_at")
+# Times come as text or as microseconds: made here they cost a quarter of what the drivers' own conversions do.
+_TIME = {
+    "postgresql": "(extract(epoch FROM run.{name}) * 1000000)::bigint",
+    "sqlite": "CAST(run.{name} AS text)",
+}
 
 _STATEMENT = {
     "postgresql": """
@@ -112,16 +118,15 @@ def _newest(
     vendor = connection.vendor
     statement = _STATEMENT[vendor].format(
         table=_TABLE,
-        columns=_COLUMNS,
+        columns=", ".join(["run.id", "run.task_id", "run.status", *(_TIME[vendor].format(name=name) for name in _TIMES)]),
         condition=f"{condition} AND {only.condition}",
         among="=" if limit == 1 else "IN",
         limit=limit,
     )
-    write = _microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
-    items = [
-        [storable_name(probe.name), write(probe.since), write(probe.until), storable_name(probe.context_type)]
-        for probe in probes
-    ]
+    # Many checks share their window and have no context type.
+    time = cache(_microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value)
+    name = cache(storable_name)
+    items = [[name(probe.name), time(probe.since), time(probe.until), name(probe.context_type)] for probe in probes]
     with connection.cursor() as cursor:
         cursor.execute(statement, [json.dumps(items), *only.parameters])
         rows = cursor.fetchall()
@@ -151,6 +156,10 @@ def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time(stored: datetime | None) -> datetime | None:
-    """SQLite hands out what Django wrote, which is UTC without saying so."""
-    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
+def _time(stored: int | str | None) -> datetime | None:
+    """From microseconds or, on SQLite, from what Django wrote, which is UTC without saying so."""
+    if stored is None:
+        return None
+    if isinstance(stored, int):
+        return _EPOCH + timedelta(microseconds=stored)
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
