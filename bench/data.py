@@ -91,7 +91,9 @@ def _insert(first: int, last: int, runs: int) -> None:
     name_of_context = said["floor"].format(f"{CONTEXT_NAMES} * {_random('n', 97531)}")
     shared = said["floor"].format(f"1 + {SHARED_INSTANCES} * {_random('n', 1103515245)}")
     status = f"CASE WHEN n % 100 = 7 THEN 'Queued' WHEN {_random('n', 1597334677)} < 0.02 THEN 'Stopped' ELSE 'Completed' END"
-    identity = f"{said['hex'].format('n * 2654435761 % 4294967291')} || '-0000-4000-8000-0000' || {said['hex'].format('n')}"
+    identity = (
+        f"{said['hex'].format('n * 2654435761 % 4294967291')} || '-0000-4000-8000-0000' || {said['hex'].format('n')}"
+    )
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"""

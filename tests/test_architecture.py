@@ -69,4 +69,4 @@ def test_raw_sql_stands_only_in_its_places() -> None:
         )
     }
     # models/__init__.py asks for the database's clock.
-    assert places == {"recording/upsert.py", "checking/probe.py", "models/__init__.py"}
+    assert places == {"recording/upsert.py", "checking/probe.py", "checking/due.py", "models/__init__.py"}

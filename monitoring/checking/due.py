@@ -1,15 +1,17 @@
 """Which monitors are due, and when they are due next. Due is a column; whoever claims it first has it."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
-from monitoring.models import DependentTask, Monitor, MonitorState
+from monitoring.models import DependentTask, Monitor, MonitorState, database_alias
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
@@ -19,23 +21,25 @@ UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
 
 PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 
-# What checking and telling need; select_related, which makes instances of all columns, takes three times as long.
-_OF_MONITOR = (
-    "id",
-    "name",
-    "task_name",
-    "expected_statuses",
-    "lookback_hours",
-    "notify_to",
-    "context_model",
-    "context_type",
-    "schedule",
-    "time_zone",
-    "repeat",
-    "repeat_hours",
-    "tell_recovery",
-    "alert_after",
-)
+# What checking and telling need, read as the driver gives it: instances of models cost ten times as much, and of most
+# monitors nothing is to be told. Lists stay text here, which most monitors share.
+_READ = """
+SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
+  CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
+  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until
+FROM {monitor} AS monitor {join} {state} AS state ON state.monitor_id = monitor.id
+WHERE {condition}
+"""
+_DUE = "monitor.enabled AND state.next_check_at <= %s ORDER BY state.next_check_at, state.monitor_id LIMIT %s"
+_NAMED = "monitor.id IN ({among}) ORDER BY monitor.id"
+_LOCK = {"postgresql": " FOR UPDATE OF state", "sqlite": ""}
+_PASS_OVER_LOCKED = {"postgresql": " SKIP LOCKED", "sqlite": ""}
+
+# Thousands of keys as one parameter: no limit on parameters, and none of the time that the ORM takes for each of them.
+_AMONG = {
+    "postgresql": "SELECT key::bigint FROM json_array_elements_text(%s::json) AS keys(key)",
+    "sqlite": "SELECT value FROM json_each(%s)",
+}
 
 # Each row's own moment in one statement; bulk_update's CASE WHEN costs thirty times as much.
 _PLAN = {
@@ -56,14 +60,50 @@ WHERE state.monitor_id = plan.monitor_id
 }
 
 
+class Watched(NamedTuple):
+    """A monitor, with its state, as they were read."""
+
+    id: int
+    name: str
+    task_name: str
+    expected_statuses: str
+    lookback_hours: float
+    notify_to: str
+    context_model: str
+    context_type: str
+    schedule: str
+    time_zone: str
+    repeat: str
+    repeat_hours: int | None
+    tell_recovery: bool
+    alert_after: int
+    snoozed_until: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt."""
 
-    monitor: Monitor
-    state: MonitorState
+    row: Watched
     check: Check
     problem: str = ""
+
+    @property
+    def monitor(self) -> Monitor:
+        """As much of it as is told of: another column would be asked for when it is used."""
+        values = self.row._asdict() | {"notify_to": _listed(self.row.notify_to)}
+        del values["expected_statuses"], values["snoozed_until"]
+        return Monitor.from_db(database_alias(), values.keys(), values.values())
+
+    @property
+    def state(self) -> MonitorState:
+        values = {"monitor_id": self.row.id, "snoozed_until": _aware(self.row.snoozed_until)}
+        return MonitorState.from_db(database_alias(), values.keys(), values.values())
+
+
+def among(keys: Collection[int], using: str) -> RawSQL:
+    """For `pk__in=`: the same rows as the keys themselves would give."""
+    return RawSQL(_AMONG[connections[using].vendor], [json.dumps(list(keys))])  # noqa: S611 - a constant
 
 
 def plan_new(using: str) -> None:
@@ -81,7 +121,9 @@ def _plan_some(unplanned: QuerySet[MonitorState], using: str) -> int:
     with transaction.atomic(using=using):
         locked = unplanned.select_for_update(of=("self",), skip_locked=True).select_related("monitor")
         states = list(locked.order_by("monitor_id")[:PLANNED_AT_ONCE])
-        _write_plan([(state.monitor_id, _next_check(state.monitor, state.monitor.changed_at)) for state in states], using)
+        _write_plan(
+            [(state.monitor_id, _next_check(state.monitor, state.monitor.changed_at)) for state in states], using
+        )
     return len(states)
 
 
@@ -90,40 +132,30 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
 
     Called in the transaction that checks them: until it ends other workers pass over these rows, then they are not due.
     """
-    due = MonitorState.objects.using(using).filter(next_check_at__lte=now, monitor__enabled=True)
-    states = due.select_for_update(of=("self",), skip_locked=True).order_by("next_check_at", "monitor_id")[:size]
-    return [_due(*each, at=_latest_due(each[1], now)) for each in _with_monitors(states, using)]
+    write = connections[using].ops.adapt_datetimefield_value
+    rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
+    return _due(rows, lambda row: _latest_until(row.schedule, row.time_zone, now) or now, using)
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, to be judged as of now; waits for a worker that has them."""
-    states = MonitorState.objects.using(using).filter(monitor__in=[monitor.pk for monitor in monitors])
-    locked = states.select_for_update(of=("self",)).order_by("monitor_id")
-    return [_due(*each, at=now) for each in _with_monitors(locked, using)]
-
-
-def as_if_due(monitor: Monitor, now: datetime) -> Due:
-    """The monitor as it would be judged now; nothing is claimed and nothing locked, so nothing may follow from it."""
-    state = getattr(monitor, "state", None) or MonitorState(monitor=monitor)
-    return _due(state, monitor, tuple(task.task_name for task in monitor.dependent_tasks.all()), at=now)
+    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: now, using)
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
-    named = Monitor.objects.using(using).filter(pk__in=[monitor.pk for monitor in monitors])
-    found = named.select_related("state").prefetch_related("dependent_tasks").order_by("pk")
-    return [as_if_due(monitor, now) for monitor in found]
+    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: now, using)
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
     """The next due moment of each after now: for those that were missed the one check that was made makes up."""
-    _write_plan([(due.monitor.pk, _next_check(due.monitor, now)) for due in claimed], using, checked_at=now)
+    _write_plan([(due.row.id, _next_check(due.row, now)) for due in claimed], using, checked_at=now)
 
 
 def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
     """What a check by hand leaves: its time, and the plan alone."""
-    keys = [due.monitor.pk for due in claimed]
-    MonitorState.objects.using(using).filter(monitor__in=keys).update(last_checked_at=now)
+    checked = among([due.row.id for due in claimed], using)
+    MonitorState.objects.using(using).filter(monitor__in=checked).update(last_checked_at=now)
 
 
 def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
@@ -136,42 +168,81 @@ def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: da
         cursor.execute(statement, [write(checked_at) if checked_at else None, moments])
 
 
-def _with_monitors(
-    states: QuerySet[MonitorState], using: str
-) -> Iterator[tuple[MonitorState, Monitor, tuple[str, ...]]]:
-    """Each state with its monitor and that one's dependent tasks."""
-    state_of = {state.monitor_id: state for state in states}
-    monitors = Monitor.objects.using(using).filter(pk__in=state_of).values_list(*_OF_MONITOR)
-    monitor_of = {row[0]: Monitor.from_db(using, _OF_MONITOR, row) for row in monitors.order_by()}
-    tasks_of = _dependent_tasks(state_of, using)
-    for key, state in state_of.items():
-        yield state, monitor_of[key], tuple(tasks_of.get(key, ()))
+def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:
+    vendor = connections[using].vendor
+    statement = _READ.format(
+        monitor=Monitor._meta.db_table,
+        state=MonitorState._meta.db_table,
+        join=join,
+        condition=condition.format(among=_AMONG[vendor]) + "".join(part[vendor] for part in lock),
+    )
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(map(Watched._make, cursor.fetchall()))
+
+
+def _keys(monitors: Sequence[Monitor]) -> str:
+    return json.dumps([monitor.pk for monitor in monitors])
 
 
 def _dependent_tasks(keys: Collection[int], using: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
-    tasks = DependentTask.objects.using(using).filter(monitor__in=keys)
+    tasks = DependentTask.objects.using(using).filter(monitor__in=among(keys, using))
     for key, task_name in tasks.values_list("monitor_id", "task_name"):
         found.setdefault(key, []).append(task_name)
     return found
 
 
-def _due(state: MonitorState, monitor: Monitor, dependent_tasks: tuple[str, ...], at: datetime) -> Due:
+def _due(rows: Sequence[Watched], at: Callable[[Watched], datetime], using: str) -> list[Due]:
+    tasks_of = _dependent_tasks([row.id for row in rows], using)
+    found = []
+    for row in rows:
+        expectation, problem = _expectation(*row[2:10], tuple(tasks_of.get(row.id, ())))
+        said = f"the monitor {row.name!r} cannot be read: {problem}" if problem else ""
+        found.append(Due(row, Check(expectation, at=at(row)), said))
+    return found
+
+
+# The same each minute, until somebody edits the monitor.
+@lru_cache(maxsize=20_000)
+def _expectation(
+    task_name: str,
+    expected_statuses: str,
+    lookback_hours: float,
+    notify_to: str,
+    context_model: str,
+    context_type: str,
+    schedule: str,
+    time_zone: str,
+    dependent_tasks: tuple[str, ...],
+) -> tuple[Expectation, str]:
+    """What is expected, and what is wrong with the row if it was spoilt."""
     try:
-        expectation = monitor.expectation(dependent_tasks)
-        monitor.parsed_schedule()
+        monitor = Monitor(
+            task_name=task_name,
+            expected_statuses=_listed(expected_statuses),
+            lookback_hours=lookback_hours,
+            notify_to=_listed(notify_to),
+            context_model=context_model,
+            context_type=context_type,
+        )
+        parse_schedule(schedule, time_zone)
+        return monitor.expectation(dependent_tasks), ""
     except (TypeError, ValueError) as error:
-        unknown = Expectation(task_name=monitor.task_name, expected_statuses=(), dependent_tasks=dependent_tasks)
-        return Due(monitor, state, Check(unknown, at=at), f"the monitor {monitor.name!r} cannot be read: {error}")
-    return Due(monitor, state, Check(expectation, at=at))
+        return Expectation(task_name=task_name, expected_statuses=(), dependent_tasks=dependent_tasks), str(error)
 
 
-def _latest_due(monitor: Monitor, now: datetime) -> datetime:
-    return _latest_until(monitor.schedule, monitor.time_zone, now) or now
+def _listed(stored: str) -> Any:
+    return json.loads(stored)
 
 
-def _next_check(monitor: Monitor, after: datetime) -> datetime:
-    return _next_after(monitor.schedule, monitor.time_zone, after) or after + UNPLANNABLE_AGAIN_AFTER
+def _aware(stored: datetime | None) -> datetime | None:
+    """SQLite hands out what Django wrote, which is UTC without saying so."""
+    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
+
+
+def _next_check(row: Watched | Monitor, after: datetime) -> datetime:
+    return _next_after(row.schedule, row.time_zone, after) or after + UNPLANNABLE_AGAIN_AFTER
 
 
 # Thousands of monitors share some schedules, and a round asks all of them about one instant.

@@ -1,15 +1,21 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from django.db.models import Q, QuerySet
 
-from monitoring.checking.due import Due
+from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Outcome
+
+# What `decide` asks of an open incident, of its monitor and of that one's state; facts are long and seldom needed.
+_OF_INCIDENT = ("id", "closed_at", "last_failed_at", "failing_checks", "told_at", "acknowledged_at")
+_OF_MONITOR = ("id", "repeat", "repeat_hours", "tell_recovery", "alert_after")
+_OF_STATE = ("monitor_id", "snoozed_until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     tracked = _tracked(claimed, outcomes, locked, now)
     incidents = Incident.objects.using(using)
     changed = [each.incident for each in tracked if each]
-    closed = [incident.pk for incident in changed if incident.closed_at]
+    closed = among([incident.pk for incident in changed if incident.closed_at], using)
     incidents.filter(pk__in=closed).update(closed_at=now)
     incidents.bulk_create(
         [incident for incident in changed if incident.pk and not incident.closed_at],
@@ -50,9 +56,23 @@ def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
-def still_open(using: str) -> list[Tracked]:
-    """The open incidents of enabled monitors, locked; those that another worker has are passed over."""
+def lasting(now: datetime, using: str) -> Iterator[tuple[Incident, Monitor, MonitorState]]:
+    """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
+    columns = [*_OF_INCIDENT, *(f"monitor__{name}" for name in _OF_MONITOR)]
+    columns += [f"monitor__state__{name}" for name in _OF_STATE]
+    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns).iterator():
+        values = iter(row)
+        yield (
+            Incident.from_db(using, _OF_INCIDENT, list(islice(values, len(_OF_INCIDENT)))),
+            Monitor.from_db(using, _OF_MONITOR, list(islice(values, len(_OF_MONITOR)))),
+            MonitorState.from_db(using, _OF_STATE, list(values)),
+        )
+
+
+def still_open(keys: Collection[int], using: str) -> list[Tracked]:
+    """Those of these incidents that are, locked, with enabled monitors; what another worker has is passed over."""
+    incidents = Incident.objects.using(using).filter(pk__in=among(keys, using), closed_at=None, monitor__enabled=True)
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
         Tracked(incident.monitor, incident.monitor.state, incident, facts)
@@ -71,7 +91,8 @@ def _readable(incident: Incident) -> Facts | None:
 
 def note_told(incidents: Sequence[Incident], now: datetime, using: str) -> None:
     """Their people are owed a mail as of now."""
-    Incident.objects.using(using).filter(pk__in=[incident.pk for incident in incidents]).update(told_at=now)
+    told = among([incident.pk for incident in incidents], using)
+    Incident.objects.using(using).filter(pk__in=told).update(told_at=now)
 
 
 def close_unwatched(now: datetime, using: str) -> None:
@@ -89,7 +110,8 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
 
 
 def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
-    return Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in looked_at])
+    keys = among([due.row.id for due in looked_at], using)
+    return Incident.objects.using(using).filter(closed_at=None, monitor__in=keys).defer("facts")
 
 
 def _tracked(
@@ -97,20 +119,20 @@ def _tracked(
 ) -> list[Tracked | None]:
     open_of = {incident.monitor_id: incident for incident in known}
     return [
-        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(looked_at, outcomes, strict=True)
+        _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
 
 
 def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:
     if outcome.is_as_expected and incident is None:
         return None
-    facts = facts_of(outcome, due.monitor.time_zone)
+    facts = facts_of(outcome, due.row.time_zone)
     if outcome.is_as_expected and incident:
         incident.closed_at = now
         return Tracked(due.monitor, due.state, incident, facts)
     if incident is None:
         incident = Incident(
-            monitor=due.monitor, monitor_name=due.monitor.name, task_name=due.monitor.task_name, opened_at=now
+            monitor_id=due.row.id, monitor_name=due.row.name, task_name=due.row.task_name, opened_at=now
         )
     else:
         incident.failing_checks += 1

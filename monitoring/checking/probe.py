@@ -30,7 +30,7 @@ _TIME = {
 
 _STATEMENT = {
     "postgresql": """
-SELECT probe.place - 1, {columns}
+SELECT probe.place - 1, run.id, run.task_id, run.status, {times}
 FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
@@ -43,7 +43,7 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
   SELECT key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]')
   FROM json_each(%s))
-SELECT probe.place, {columns}
+SELECT probe.place, run.id, run.task_id, run.status, {times}
 FROM probe JOIN {table} run ON run.id {among} (
   SELECT run.id FROM {table} run WHERE run.task_name = probe.name AND {condition}
   ORDER BY run.started_at DESC, run.id DESC LIMIT {limit})
@@ -118,7 +118,7 @@ def _newest(
     vendor = connection.vendor
     statement = _STATEMENT[vendor].format(
         table=_TABLE,
-        columns=", ".join(["run.id", "run.task_id", "run.status", *(_TIME[vendor].format(name=name) for name in _TIMES)]),
+        times=", ".join(_TIME[vendor].format(name=name) for name in _TIMES),
         condition=f"{condition} AND {only.condition}",
         among="=" if limit == 1 else "IN",
         limit=limit,
