@@ -10,4 +10,4 @@ class MonitoringConfig(AppConfig):
         from monitoring import checks, tasks  # noqa: F401 - they register themselves
         from monitoring.recording.huey import connect
 
-        connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed])
+        connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed, tasks.prune_history])

@@ -8,11 +8,15 @@ from huey.contrib.djhuey import db_periodic_task, db_task
 
 from monitoring.alerting.outbox import dispatch
 from monitoring.models import database_now
+from monitoring.retention import politely, prune
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
 
 # A dead mail server costs a time-out for each message: the next minute's dispatch goes on, with a worker to spare.
 SENDING_MAX = timedelta(minutes=2)
+
+# The other worker, if there is one, ticks meanwhile; ten seconds are some 100,000 runs.
+PRUNING_MAX = timedelta(seconds=10)
 
 # Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
 # does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
@@ -46,3 +50,10 @@ def tick_monitors() -> None:
 def dispatch_owed() -> None:
     """Sends what is still owed: what an earlier try could not, and what a process owed before it died."""
     dispatch(database_now(), within=SENDING_MAX)
+
+
+@db_periodic_task(crontab(minute="*/10"), name="prune_history", expires=EXPIRES)
+def prune_history() -> None:
+    """Removes a part of what is too old; the next one goes on from there."""
+    for _ in politely(prune(database_now()), within=PRUNING_MAX):
+        pass

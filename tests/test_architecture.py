@@ -10,6 +10,7 @@ FLOORS = {
     **dict.fromkeys(["models", "values", "conf"], 1),
     **dict.fromkeys(["recording", "checking", "alerting"], 2),
     "tick": 3,
+    "retention": 3,
     **dict.fromkeys(["apps", "admin", "management", "tasks", "checks", "urls", "views"], 4),
 }
 # Each of these libraries may be imported here and nowhere else.

@@ -44,6 +44,8 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ({"DIGEST_OVER": True}, r"MONITORING\['DIGEST_OVER'\] is True; int is wanted"),
         ({"CONTEXT_FIELDS": ["shop.Shipment"]}, r"MONITORING\['CONTEXT_FIELDS'\] is \['shop.Shipment'\]; Mapping"),
         ({"CONTEXT_FIELDS": {"shop.Shipment": None}}, r"MONITORING\['CONTEXT_FIELDS'\] has 'shop.Shipment': None"),
+        ({"KEEP_RUNS_DAYS": "90"}, r"MONITORING\['KEEP_RUNS_DAYS'\] is '90'; int \\| None is wanted"),
+        ({"KEEP_RUNS_DAYS": -1}, r"MONITORING\['KEEP_RUNS_DAYS'\] is -1; a number of days is wanted, or 0 for ever"),
         ({"CONTEXT_FIELDS": {5: "carrier"}}, r"MONITORING\['CONTEXT_FIELDS'\] has 5: 'carrier'"),
     ],
 )

@@ -45,7 +45,7 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
         # bulk_update's CASE WHEN costs ten times as much.
         update_conflicts=True,
         unique_fields=["id"],
-        update_fields=["failing_checks", "last_failed_at", "facts"],
+        update_fields=["failing_checks", "last_failed_at", "facts", "run_id"],
     )
     incidents.bulk_create([incident for incident in changed if incident.pk is None])
     return tracked
@@ -138,4 +138,5 @@ def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime)
         incident.failing_checks += 1
     incident.last_failed_at = now
     incident.facts = facts.to_json()
+    incident.run_id = outcome.run.id if outcome.run else None
     return Tracked(due.monitor, due.state, incident, facts)
