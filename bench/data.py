@@ -59,13 +59,13 @@ def fill(runs: int) -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA cache_size = -2000000")
-    for first in tqdm(range(1, runs + 1, CHUNK), desc="runs", unit_scale=CHUNK):
+    for first in tqdm(range(1, runs + 1, CHUNK), desc="runs", unit_scale=CHUNK, disable=None):
         _insert(first, min(first + CHUNK - 1, runs), runs)
     CollectorSession.objects.bulk_create(
         CollectorSession(pk=key, ingestor_type=f"type {key % TYPES}") for key in range(1, SHARED_INSTANCES + 1)
     )
     with connection.schema_editor() as editor:
-        for index in tqdm(BackgroundTask._meta.indexes, desc="indexes"):
+        for index in tqdm(BackgroundTask._meta.indexes, desc="indexes", disable=None):
             editor.add_index(BackgroundTask, index)
     analyze()
 

@@ -93,18 +93,21 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
     return dict(_newest(probes, using, UNSTARTED, only))
 
 
-def newest_runs(probe: Probe, limit: int, using: str, only: Filter = ALL) -> list[RunFacts]:
-    """The newest runs of one probe from the newest on, those that never started by when they were submitted.
+def newest_runs(probes: Sequence[Probe], limit: int, using: str, only: Filter = ALL) -> list[list[RunFacts]]:
+    """The newest runs of each probe from the newest on, those that never started by when they were submitted.
 
     However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads
     and sorts them all.
     """
-    started = [_as_of(run, probe.until) for _, run in _newest([probe], using, STARTED_EVER, only, limit)]
-    unstarted = [run for _, run in _newest([probe], using, UNSTARTED, only, limit)]
-    return sorted([*started, *unstarted], key=_place_in_time, reverse=True)[:limit]
+    found: list[list[RunFacts]] = [[] for _ in probes]
+    for place, run in _newest(probes, using, STARTED_EVER, only, limit):
+        found[place].append(_as_of(run, probes[place].until))
+    for place, run in _newest(probes, using, UNSTARTED, only, limit):
+        found[place].append(run)
+    return [sorted(runs, key=place_in_time, reverse=True)[:limit] for runs in found]
 
 
-def _place_in_time(run: RunFacts) -> tuple[datetime, int]:
+def place_in_time(run: RunFacts) -> tuple[datetime, int]:
     return run.started_at or run.submitted_at or _EPOCH, run.id
 
 
