@@ -134,18 +134,83 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
         made.append(
             Monitor(
                 name=f"monitor {n:05}",
-                task_name=f"task_{n}",
                 expected_statuses=["Invalidated"] if fails else ["Completed", "Stopped", "Queued"],
                 lookback_hours=24 * DAYS,
                 notify_to=[f"team-{n % 20}@example.com"],
-                schedule=f"{n % crons % 60} {n % crons // 60 % 24} * * *" if crons > 24 else f"{n % crons} * * * *",
+                schedule=f"{n % 60} {n // 60 % 24} {1 + n // 1_440} * *" if crons > 24 else f"{n % crons} * * * *",
                 time_zone=zones[n % 4],
                 changed_at=NOW,
-                **_context(n) if n < contexts else {},
+                **_context(n) if n < contexts else {"task_name": f"task_{n}"},
             )
         )
     Monitor.objects.bulk_create(made, batch_size=1_000)
     plan_all()
+    analyze()
+
+
+def look_back(incidents: int) -> None:
+    """A past for the monitors: closed incidents, each with an alert, a delivery and a mail of 8 kB; then a tick."""
+    from monitoring.models import Alert, Delivery, Incident, Message, Monitor
+    from monitoring.tick import tick
+    from monitoring.values.facts import AlertKind, Facts
+
+    monitors = list(Monitor.objects.values_list("pk", "name", "task_name"))
+    html = "<p>" + "x " * 4_000 + "</p>"
+    for first in tqdm(range(0, incidents, 5_000), desc="incidents", disable=None):
+        past = [NOW - timedelta(days=DAYS) * (1 - n / incidents) for n in range(first, first + 5_000)]
+        about = [monitors[(first + n) * 7919 % len(monitors)] for n in range(5_000)]
+        facts = [
+            Facts(
+                kind=AlertKind.STATUS_MISMATCH,
+                task_name=task_name,
+                current_status="Stopped",
+                expected_statuses=("Completed",),
+                lookback_hours=1.0,
+                check_time=then,
+                started_at=then,
+            ).to_json()
+            for then, (_, _, task_name) in zip(past, about, strict=True)
+        ]
+        made = Incident.objects.bulk_create(
+            Incident(
+                monitor_id=key,
+                monitor_name=name,
+                task_name=task_name,
+                opened_at=then,
+                last_failed_at=then,
+                told_at=then,
+                closed_at=then + timedelta(minutes=30),
+                facts=found,
+            )
+            for (key, name, task_name), then, found in zip(about, past, facts, strict=True)
+        )
+        messages = Message.objects.bulk_create(
+            Message(
+                address="ops@example.com",
+                subject=f"[ALERT] {incident.task_name} Status Check Failed",
+                text="x " * 300,
+                html=html,
+                created_at=incident.opened_at,
+                next_attempt_at=incident.opened_at,
+                sent_at=incident.opened_at,
+            )
+            for incident in made
+        )
+        alerts = Alert.objects.bulk_create(
+            Alert(
+                kind=AlertKind.STATUS_MISMATCH,
+                task_name=incident.task_name,
+                facts=incident.facts,
+                created_at=incident.opened_at,
+                incident_id=incident.pk,
+            )
+            for incident in made
+        )
+        Delivery.objects.bulk_create(
+            Delivery(alert_id=alert.pk, address="ops@example.com", message_id=message.pk)
+            for alert, message in zip(alerts, messages, strict=True)
+        )
+    tick(NOW)
     analyze()
 
 

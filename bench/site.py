@@ -42,6 +42,7 @@ def site(options: argparse.Namespace) -> Iterator[str]:
             SECRET_KEY="only-for-measuring",
             SITE_URL="http://localhost",
             DEFAULT_FROM_EMAIL="monitor@example.com",
+            ALLOWED_HOSTS="testserver,localhost",
             VAR_DIR=str(folder),
             HUEY_URL=f"sqlite:{folder}/huey.sqlite3",
         )

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from monitoring.models import DependentTask, Monitor, MonitorState, database_alias
+from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
@@ -39,24 +40,6 @@ _PASS_OVER_LOCKED = {"postgresql": " SKIP LOCKED", "sqlite": ""}
 _AMONG = {
     "postgresql": "SELECT key::bigint FROM json_array_elements_text(%s::json) AS keys(key)",
     "sqlite": "SELECT value FROM json_each(%s)",
-}
-
-# Each row's own moment in one statement; bulk_update's CASE WHEN costs thirty times as much.
-_PLAN = {
-    "postgresql": """
-UPDATE {table} AS state
-SET next_check_at = plan.moment, last_checked_at = COALESCE(%s::timestamptz, state.last_checked_at)
-FROM (SELECT (item->>0)::bigint AS monitor_id, (item->>1)::timestamptz AS moment
-      FROM json_array_elements(%s::json) AS items(item)) AS plan
-WHERE state.monitor_id = plan.monitor_id
-""",
-    "sqlite": """
-UPDATE {table} AS state
-SET next_check_at = plan.moment, last_checked_at = COALESCE(%s, state.last_checked_at)
-FROM (SELECT json_extract(value, '$[0]') AS monitor_id, json_extract(value, '$[1]') AS moment
-      FROM json_each(%s)) AS plan
-WHERE state.monitor_id = plan.monitor_id
-""",
 }
 
 
@@ -160,12 +143,9 @@ def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
 
 def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
     """When each monitor is checked next and, if it was checked now, that it was."""
-    connection = connections[using]
-    write = connection.ops.adapt_datetimefield_value
-    statement = _PLAN[connection.vendor].format(table=MonitorState._meta.db_table)
-    moments = json.dumps([[key, str(write(moment))] for key, moment in plan])
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [write(checked_at) if checked_at else None, moments])
+    checked = {"last_checked_at": checked_at} if checked_at else {}
+    rows = [{"monitor_id": key, "next_check_at": moment, **checked} for key, moment in plan]
+    update(MonitorState, "monitor_id", rows, using)
 
 
 def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:

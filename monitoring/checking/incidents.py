@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
+from monitoring.models.rows import insert, update
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Outcome
 
@@ -16,6 +18,7 @@ from monitoring.values.outcome import Outcome
 _OF_INCIDENT = ("id", "closed_at", "last_failed_at", "failing_checks", "told_at", "acknowledged_at")
 _OF_MONITOR = ("id", "repeat", "repeat_hours", "tell_recovery", "alert_after")
 _OF_STATE = ("monitor_id", "snoozed_until")
+_OF_EACH_FAILURE = ("failing_checks", "last_failed_at", "facts", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,19 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     changed = [each.incident for each in tracked if each]
     closed = among([incident.pk for incident in changed if incident.closed_at], using)
     incidents.filter(pk__in=closed).update(closed_at=now)
-    incidents.bulk_create(
-        [incident for incident in changed if incident.pk and not incident.closed_at],
-        # bulk_update's CASE WHEN costs ten times as much.
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["failing_checks", "last_failed_at", "facts", "run_id"],
-    )
-    incidents.bulk_create([incident for incident in changed if incident.pk is None])
+    lasting = [incident for incident in changed if incident.pk and not incident.closed_at]
+    update(Incident, "id", [_columns(incident, "id", *_OF_EACH_FAILURE) for incident in lasting], using)
+    opened = [incident for incident in changed if incident.pk is None]
+    columns = ("monitor_id", "monitor_name", "task_name", "opened_at", *_OF_EACH_FAILURE)
+    for incident, key in zip(
+        opened, insert(Incident, [_columns(each, *columns) for each in opened], using), strict=True
+    ):
+        incident.pk = key
     return tracked
+
+
+def _columns(incident: Incident, *names: str) -> dict[str, Any]:
+    return {name: getattr(incident, name) for name in names}
 
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -55,8 +55,7 @@ STARTED_EVER = "run.started_at <= probe.until"
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """Asks for the newest run of `name` from `since` to `until`, both included."""
 
     name: str
@@ -75,14 +74,16 @@ class Filter:
 
 ALL = Filter("TRUE")
 
+# The same names are asked for each minute.
+_name = lru_cache(maxsize=50_000)(storable_name)
+
 
 def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """By each probe's place, its newest run by start (ties: the newest id); probes that find none are left out.
 
     A run that ended after the probe's `until` is read as it stood then: Running.
     """
-    found = dict(_newest(probes, using, STARTED, only))
-    return {place: _as_of(run, probes[place].until) for place, run in found.items()}
+    return {place: _as_of(run, probes[place].until) for place, run in _newest(probes, using, STARTED, only)}
 
 
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
@@ -126,10 +127,9 @@ def _newest(
         among="=" if limit == 1 else "IN",
         limit=limit,
     )
-    # Many checks share their window and have no context type.
+    # Many checks share their window.
     time = cache(_microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value)
-    name = cache(storable_name)
-    items = [[name(probe.name), time(probe.since), time(probe.until), name(probe.context_type)] for probe in probes]
+    items = [(_name(name), time(since), time(until), _name(kind)) for name, since, until, kind in probes]
     with connection.cursor() as cursor:
         cursor.execute(statement, [json.dumps(items), *only.parameters])
         rows = cursor.fetchall()
@@ -165,4 +165,4 @@ def _time(stored: int | str | None) -> datetime | None:
         return None
     if isinstance(stored, int):
         return _EPOCH + timedelta(microseconds=stored)
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{stored}+00:00")
