@@ -37,4 +37,6 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> lis
         for address in announcement.recipients
     ]
     insert(Delivery, deliveries, using)
-    return [Alert(id=key, **alert) for key, alert in zip(keys, alerts, strict=True)]
+    return [
+        Alert.from_db(using, ("id", *alert), (key, *alert.values())) for key, alert in zip(keys, alerts, strict=True)
+    ]

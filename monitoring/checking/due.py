@@ -44,7 +44,7 @@ _AMONG = {
 
 
 class Watched(NamedTuple):
-    """A monitor, with its state, as they were read."""
+    """A monitor, with its state, as they were read; the columns stand in the model's order."""
 
     id: int
     name: str
@@ -74,14 +74,14 @@ class Due:
     @property
     def monitor(self) -> Monitor:
         """As much of it as is told of: another column would be asked for when it is used."""
-        values = self.row._asdict() | {"notify_to": _listed(self.row.notify_to)}
-        del values["expected_statuses"], values["snoozed_until"]
-        return Monitor.from_db(database_alias(), values.keys(), values.values())
+        row = self.row
+        values = [*row[:3], _listed(row.expected_statuses), row.lookback_hours, _listed(row.notify_to), *row[6:-1]]
+        return Monitor.from_db(database_alias(), Watched._fields[:-1], values)
 
     @property
     def state(self) -> MonitorState:
-        values = {"monitor_id": self.row.id, "snoozed_until": _aware(self.row.snoozed_until)}
-        return MonitorState.from_db(database_alias(), values.keys(), values.values())
+        values = [self.row.id, _aware(self.row.snoozed_until)]
+        return MonitorState.from_db(database_alias(), ("monitor_id", "snoozed_until"), values)
 
 
 def among(keys: Collection[int], using: str) -> RawSQL:
