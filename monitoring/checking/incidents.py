@@ -68,7 +68,7 @@ def lasting(now: datetime, using: str) -> Iterator[tuple[Incident, Monitor, Moni
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
     columns = [*_OF_INCIDENT, *(f"monitor__{name}" for name in _OF_MONITOR)]
     columns += [f"monitor__state__{name}" for name in _OF_STATE]
-    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns).iterator():
+    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns):
         values = iter(row)
         yield (
             Incident.from_db(using, _OF_INCIDENT, list(islice(values, len(_OF_INCIDENT)))),
