@@ -17,8 +17,11 @@ def main() -> None:
     parser.add_argument("--incidents", type=int, default=INCIDENTS)
     options = parser.parse_args()
     with site(options):
+        from django.core.management import call_command
+
         from bench import data
 
+        call_command("collectstatic", interactive=False, verbosity=0)
         data.fill(options.runs)
         data.watch(options.monitors, failing=0.02, contexts=options.monitors // 10)
         data.look_back(options.incidents)

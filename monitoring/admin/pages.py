@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Max, Min, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -15,7 +15,7 @@ from monitoring.checking.runs import newest_of_names
 
 OLDER, NEWER = "older_than", "newer_than"
 COUNTED = 10_000  # rows that are counted; of more it is only said that they are more
-LOOKED_AT = 100_000  # rows among which one page looks for those that its filters want: no index knows these
+LOOKED_AT = 25_000  # keys among which one page looks for the rows that its filters want: no index knows these
 
 
 class KeyedList(ChangeList):
@@ -48,7 +48,7 @@ class KeyedList(ChangeList):
         self.newer = self._place(NEWER, newer_than) if newer_than else ""
         self.newest = self.get_query_string() if came_from else ""
         if goes_on_at and beyond == goes_on_at:
-            self.looked_until = _place_in_time(self.root_queryset.filter(pk=goes_on_at).first())
+            self.looked_until = _place_in_time(self._beyond(self.root_queryset, goes_on_at).first())
         self.result_list: Any = page
         self.result_count = self.full_result_count = len(page)
         self.show_full_result_count, self.show_admin_actions = False, True
@@ -59,23 +59,34 @@ class KeyedList(ChangeList):
         rows, every = self._beyond(self.queryset), self._beyond(self.root_queryset)
         if not (self.has_active_filters or self.query):
             return rows, None
-        keys, end = every.values("pk"), Max("pk") if self.newer_than else Min("pk")
-        last = keys[:LOOKED_AT].aggregate(last=end)["last"]
-        if last is None:
-            return rows.none(), None
-        more = every.filter(pk__gt=last) if self.newer_than else every.filter(pk__lt=last)
-        looked_at = rows.filter(pk__lte=last) if self.newer_than else rows.filter(pk__gte=last)
-        return looked_at, last if more.exists() else None
+        ahead = self._looks_until(every)
+        if ahead is None:
+            return rows, None
+        is_near = {"pk__lt": ahead} if self.newer_than else {"pk__gt": ahead}
+        is_far = {"pk__gte": ahead} if self.newer_than else {"pk__lte": ahead}
+        beyond = every.filter(**is_far).values_list("pk", flat=True).first()
+        # Keys are sparse where runs were pruned: the next look begins at a row that is there.
+        step = -1 if self.newer_than else 1
+        return rows.filter(**is_near), None if beyond is None else beyond + step
+
+    def _looks_until(self, every: QuerySet[Any]) -> int | None:
+        """The key past which this page does not look; None on an empty table."""
+        if self.newer_than:
+            return self.newer_than + LOOKED_AT + 1
+        nearest = self.older_than or every.values_list("pk", flat=True).first()
+        return None if nearest is None else nearest - LOOKED_AT - (0 if self.older_than is None else 1)
 
     def counted(self) -> str:
         number = self.root_queryset.order_by()[: COUNTED + 1].count()
         noun = self.opts.verbose_name if number == 1 else self.opts.verbose_name_plural
         return f"more than {COUNTED:,} {noun}" if number > COUNTED else f"{number:,} {noun}"
 
-    def _beyond(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def _beyond(self, rows: QuerySet[Any], place: int | None = None) -> QuerySet[Any]:
+        """Those past the page's place, or another, the nearest first."""
         if self.newer_than:
-            return rows.filter(pk__gt=self.newer_than).order_by("pk")
-        return (rows.filter(pk__lt=self.older_than) if self.older_than else rows).order_by("-pk")
+            return rows.filter(pk__gt=place or self.newer_than).order_by("pk")
+        older_than = place or self.older_than
+        return (rows.filter(pk__lt=older_than) if older_than else rows).order_by("-pk")
 
     def _place(self, name: str, key: int) -> str:
         return str(self.get_query_string({name: str(key)}))
