@@ -6,6 +6,7 @@ another twentieth share a thousand instances. All of it ends at `NOW`.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -215,12 +216,20 @@ def look_back(incidents: int) -> None:
 
 
 def plan_all() -> None:
-    """Each monitor is due, whatever became of it before."""
+    """Each monitor is due, at its schedule's last moment, whatever became of it before."""
     from monitoring.models import Monitor, MonitorState
+    from monitoring.values.schedule import parse_schedule
+
+    @cache
+    def latest(schedule: str, zone: str) -> datetime:
+        return parse_schedule(schedule, zone).latest_until(NOW) or NOW
 
     MonitorState.objects.all()._raw_delete("default")
     MonitorState.objects.bulk_create(
-        [MonitorState(monitor_id=key, next_check_at=NOW) for key in Monitor.objects.values_list("pk", flat=True)]
+        [
+            MonitorState(monitor_id=key, next_check_at=latest(schedule, zone))
+            for key, schedule, zone in Monitor.objects.values_list("pk", "schedule", "time_zone")
+        ]
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
@@ -20,6 +21,8 @@ from monitoring.values.schedule import InvalidSchedule, parse_schedule
 # When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
 
+_AN_INSTANT = timedelta(microseconds=1)
+
 PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 
 # What checking and telling need, read as the driver gives it: instances of models cost ten times as much, and of most
@@ -27,7 +30,8 @@ PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 _READ = """
 SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
   CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
-  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until
+  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until,
+  state.next_check_at
 FROM {monitor} AS monitor {join} {state} AS state ON state.monitor_id = monitor.id
 WHERE {condition}
 """
@@ -61,22 +65,27 @@ class Watched(NamedTuple):
     tell_recovery: bool
     alert_after: int
     snoozed_until: datetime | None
+    next_check_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt."""
+    """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt.
+
+    `next_due` is the first due moment after now, of what was claimed since it is due; None when there is none.
+    """
 
     row: Watched
     check: Check
     problem: str = ""
+    next_due: datetime | None = None
 
     @property
     def monitor(self) -> Monitor:
         """As much of it as is told of: another column would be asked for when it is used."""
         row = self.row
-        values = [*row[:3], _listed(row.expected_statuses), row.lookback_hours, _listed(row.notify_to), *row[6:-1]]
-        return Monitor.from_db(database_alias(), Watched._fields[:-1], values)
+        values = [*row[:3], _listed(row.expected_statuses), row.lookback_hours, _listed(row.notify_to), *row[6:14]]
+        return Monitor.from_db(database_alias(), Watched._fields[:14], values)
 
     @property
     def state(self) -> MonitorState:
@@ -117,22 +126,23 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
     """
     write = connections[using].ops.adapt_datetimefield_value
     rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
-    return _due(rows, lambda row: _latest_until(row.schedule, row.time_zone, now) or now, using)
+    return _due(rows, lambda row: _around(row.schedule, row.time_zone, _aware(row.next_check_at), now), using)
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, to be judged as of now; waits for a worker that has them."""
-    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: now, using)
+    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
-    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: now, using)
+    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
     """The next due moment of each after now: for those that were missed the one check that was made makes up."""
-    _write_plan([(due.row.id, _next_check(due.row, now)) for due in claimed], using, checked_at=now)
+    again = now + UNPLANNABLE_AGAIN_AFTER
+    _write_plan([(due.row.id, due.next_due or again) for due in claimed], using, checked_at=now)
 
 
 def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
@@ -173,13 +183,17 @@ def _dependent_tasks(keys: Collection[int], using: str) -> dict[int, list[str]]:
     return found
 
 
-def _due(rows: Sequence[Watched], at: Callable[[Watched], datetime], using: str) -> list[Due]:
+def _due(
+    rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, datetime | None]], using: str
+) -> list[Due]:
+    """To be judged as of the first of a row's moments; the second is when it is due next."""
     tasks_of = _dependent_tasks([row.id for row in rows], using)
     found = []
     for row in rows:
         expectation, problem = _expectation(*row[2:10], tuple(tasks_of.get(row.id, ())))
         said = f"the monitor {row.name!r} cannot be read: {problem}" if problem else ""
-        found.append(Due(row, Check(expectation, at=at(row)), said))
+        at, next_due = moments(row)
+        found.append(Due(row, Check(expectation, at=at), said, next_due))
     return found
 
 
@@ -221,22 +235,23 @@ def _aware(stored: datetime | None) -> datetime | None:
     return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
 
 
-def _next_check(row: Watched | Monitor, after: datetime) -> datetime:
-    return _next_after(row.schedule, row.time_zone, after) or after + UNPLANNABLE_AGAIN_AFTER
+def _next_check(monitor: Monitor, after: datetime) -> datetime:
+    try:
+        return monitor.parsed_schedule().next_after(after) or after + UNPLANNABLE_AGAIN_AFTER
+    except InvalidSchedule:
+        return after + UNPLANNABLE_AGAIN_AFTER
 
 
 # Thousands of monitors share some schedules, and a round asks all of them about one instant.
 @lru_cache(maxsize=10_000)
-def _latest_until(schedule: str, time_zone: str, instant: datetime) -> datetime | None:
+def _around(schedule: str, time_zone: str, planned: datetime, now: datetime) -> tuple[datetime, datetime | None]:
+    """The latest due moment until now, and the first after it; now itself for what cannot be planned."""
     try:
-        return parse_schedule(schedule, time_zone).latest_until(instant)
+        parsed = parse_schedule(schedule, time_zone)
     except InvalidSchedule:
-        return None
-
-
-@lru_cache(maxsize=10_000)
-def _next_after(schedule: str, time_zone: str, instant: datetime) -> datetime | None:
-    try:
-        return parse_schedule(schedule, time_zone).next_after(instant)
-    except InvalidSchedule:
-        return None
+        return now, None
+    # Most are checked at the moment that was planned for them: looking forward twice is cheaper than looking back.
+    first, second = islice(chain(parsed.upcoming(planned - _AN_INSTANT), repeat(None)), 2)
+    if first == planned and (second is None or second > now):
+        return planned, second
+    return parsed.latest_until(now) or now, parsed.next_after(now)
