@@ -10,6 +10,7 @@ help:
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about 25 minutes'
+	@echo 'make bench-scale   rounds, pages, mails and pruning with 10,000 monitors over 10,000,000 runs: some hours'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
 
 demo: .venv/ready .env
@@ -54,6 +55,13 @@ bench-recording: services
 	$(BIN)/uv pip install --quiet --group bench
 	$(BIN)/python -m bench.recording
 
+# Where the data are made and kept, and how many runs at most.
+DATA ?= var/bench
+RUNS ?= 10_000_000
+bench-scale: services
+	$(BIN)/uv pip install --quiet --group bench
+	$(BIN)/python -m bench.scale --data $(DATA) --runs $(RUNS)
+
 lock:
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres -o requirements.txt
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --all-extras --group dev -o requirements-dev.txt
@@ -68,4 +76,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail bench-recording lock
+.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock

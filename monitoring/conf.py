@@ -31,6 +31,12 @@ class Conf:
     SPOOL_DIR: str = ""
     """The folder where short-lived processes keep what the database did not take; empty: one in the user's home."""
 
+    KEEP_RUNS_DAYS: int | None = 90
+    """Runs older than this are pruned; 0 or None keeps all."""
+
+    KEEP_INCIDENTS_DAYS: int | None = 365
+    """The same for closed incidents, and for alerts and messages."""
+
     NOT_RECORDED: Collection[str] = ()
     """Names of tasks whose runs leave no row."""
 
@@ -43,6 +49,8 @@ _TYPES: Mapping[object, Any] = {
     "CONTEXT_FIELDS": Mapping,
     "DIGEST_OVER": int,
     "SPOOL_DIR": str,
+    "KEEP_RUNS_DAYS": int | None,
+    "KEEP_INCIDENTS_DAYS": int | None,
     "NOT_RECORDED": (list, tuple, set, frozenset),
     "WITHOUT_PARAMETERS": (list, tuple, set, frozenset),
 }
@@ -74,12 +82,17 @@ def _parse(given: object) -> Conf:
             )
         wanted = _TYPES[key]
         if not isinstance(value, wanted) or isinstance(value, bool):
-            name = wanted.__name__ if isinstance(wanted, type) else "list of task names"
+            name = "list of task names" if isinstance(wanted, tuple) else getattr(wanted, "__name__", str(wanted))
             raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
     if (url := given.get("SITE_URL")) and not _is_site(url):
         raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
     if given.get("DIGEST_OVER", 0) < 0:
         raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] is {given['DIGEST_OVER']}; 0 or more is wanted")
+    for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
+        if (given.get(key) or 0) < 0:
+            raise ImproperlyConfigured(
+                f"MONITORING[{key!r}] is {given[key]}; a number of days is wanted, or 0 for ever"
+            )
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):
             raise ImproperlyConfigured(

@@ -9,6 +9,7 @@ from huey.contrib.djhuey import db_periodic_task, db_task
 
 from monitoring.models import database_now
 from monitoring.recording.spool import write_kept
+from monitoring.retention import politely, prune
 from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
@@ -19,6 +20,8 @@ SENDING_MAX = timedelta(minutes=2)
 # One worker of a process sends at a time: a mail server that hangs must leave the others to the ticks.
 _sending = threading.Lock()
 _asked = threading.Event()
+# The other worker, if there is one, ticks meanwhile; ten seconds are some 100,000 runs.
+PRUNING_MAX = timedelta(seconds=10)
 
 # Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
 # does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
@@ -62,3 +65,10 @@ def dispatch_owed() -> None:
             tell(database_now(), within=SENDING_MAX)
         finally:
             _sending.release()
+
+
+@db_periodic_task(crontab(minute="*/10"), name="prune_history", expires=EXPIRES)
+def prune_history() -> None:
+    """Removes a part of what is too old; the next one goes on from there."""
+    for _ in politely(prune(database_now()), within=PRUNING_MAX):
+        pass

@@ -12,8 +12,8 @@ from monitoring.alerting.policy import Decision, decide, policy_of
 from monitoring.alerting.recipients import superuser_addresses, told_of
 from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
-from monitoring.checking.incidents import Tracked, close_unwatched, foresee, note_told, still_open, track
-from monitoring.models import Heartbeat, Monitor, database_alias
+from monitoring.checking.incidents import Tracked, close_unwatched, foresee, lasting, note_told, still_open, track
+from monitoring.models import Heartbeat, Incident, Monitor, MonitorState, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
@@ -121,13 +121,22 @@ def judge_config(expectations: Sequence[Expectation], now: datetime) -> Round:
 
 
 def remind(now: datetime) -> Round:
-    """Asks of every open incident whether it is time to speak, also when its monitor is not due."""
+    """Asks of every open incident whether it is time to speak, also when its monitor is not due.
+
+    What was checked in this round was asked about then. Who has something to say is asked again under a lock.
+    """
     using, superusers = database_alias(), superuser_addresses()
-    with transaction.atomic(using=using, durable=True):
-        decided = [_announced(tracked, _decided(tracked, now), {}, superusers) for tracked in still_open(using)]
-        reachable = tuple(said for said in decided if said and said.recipients)
-        _owe(reachable, now, using)
-    return Round(reminders=reachable)
+    asked = lasting(now, using)
+    speaking = [incident.pk for incident, monitor, state in asked if _decided(incident, monitor, state, now).speaks]
+    said: list[Announcement] = []
+    for start in range(0, len(speaking), BATCH):
+        with transaction.atomic(using=using, durable=True):
+            locked = still_open(speaking[start : start + BATCH], using)
+            decided = [_announced(tracked, _decision(tracked, now), {}, superusers) for tracked in locked]
+            reachable = [each for each in decided if each and each.recipients]
+            _owe(reachable, now, using)
+        said += reachable
+    return Round(reminders=tuple(said))
 
 
 def judge(claimed: Sequence[Due]) -> list[Outcome]:
@@ -156,17 +165,21 @@ def _round(
     using: str,
 ) -> Round:
     told = told_of([each.incident for each in tracked if each and each.incident.closed_at], using)
-    decisions = [_decided(each, now) if each else None for each in tracked]
+    decisions = [_decision(each, now) if each else None for each in tracked]
     said = [
         _announced(each, decision, told, superusers) if each and decision else None
         for each, decision in zip(tracked, decisions, strict=True)
     ]
-    names = [due.monitor.name for due in looked_at]
+    names = [due.row.name for due in looked_at]
     return Round(tuple(map(Judged, names, outcomes, said, decisions)))
 
 
-def _decided(tracked: Tracked, now: datetime) -> Decision:
-    return decide(tracked.incident, policy_of(tracked.monitor, tracked.state), now)
+def _decision(tracked: Tracked, now: datetime) -> Decision:
+    return _decided(tracked.incident, tracked.monitor, tracked.state, now)
+
+
+def _decided(incident: Incident, monitor: Monitor, state: MonitorState, now: datetime) -> Decision:
+    return decide(incident, policy_of(monitor, state), now)
 
 
 def _announced(

@@ -121,24 +121,32 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres(*, is_safe: bool = False) -> Iterator[Postgres]:
-    """Not running yet. Unless it is to be safe, made for speed: what it holds is lost with the machine's power."""
+def postgres(*options: str, is_safe: bool = False, kept_in: Path | None = None) -> Iterator[Postgres]:
+    """Not running yet. Unless it is to be safe, made for speed: what it holds is lost with the machine's power.
+
+    With a folder its data stay there. `options` are settings as `name=value`.
+    """
     programs = POSTGRES.path().resolve().parent
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        as_user = _not_as_root(Path(folder))
+    with contextlib.ExitStack() as kept:
+        temporary = tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+        folder = kept_in or Path(kept.enter_context(temporary))
+        folder.mkdir(parents=True, exist_ok=True)
+        data = folder / "data"
+        as_user = _not_as_root(folder)
         initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
-        subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
-        quick = [f"-c{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit") if not is_safe]
-        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *quick]
+        if not data.exists():
+            subprocess.run([*as_user, *initdb], check=True, stdout=subprocess.DEVNULL)
+        quick = () if is_safe else ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
+        command += [f"-c{option}" for option in (*quick, *options)]
         yield Postgres(f"postgresql://postgres@127.0.0.1:{port}/postgres", [*as_user, *command], data)
 
 
 @contextlib.contextmanager
-def postgres_server(*, is_safe: bool = False) -> Iterator[str]:
+def postgres_server(*options: str, is_safe: bool = False, kept_in: Path | None = None) -> Iterator[str]:
     """Yields its URL."""
-    with postgres(is_safe=is_safe) as server, server.running():
+    with postgres(*options, is_safe=is_safe, kept_in=kept_in) as server, server.running():
         yield server.url
 
 

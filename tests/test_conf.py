@@ -44,7 +44,7 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ([], r"MONITORING is \[\]; a dictionary is wanted"),
         (
             {"DIGEST": 3},
-            "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR, NOT_RECORDED",
+            "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR, KEEP_RUNS_DAYS",
         ),
         ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
         ({7: 3}, "MONITORING has no setting 7"),
@@ -59,6 +59,8 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ({"NOT_RECORDED": "ping"}, r"MONITORING\['NOT_RECORDED'\] is 'ping'; list of task names is wanted"),
         ({"NOT_RECORDED": ["ping", 3]}, r"MONITORING\['NOT_RECORDED'\] has 3; names of tasks are wanted"),
         ({"WITHOUT_PARAMETERS": {"ping": 3}}, r"MONITORING\['WITHOUT_PARAMETERS'\] is .*; list of task names"),
+        ({"KEEP_RUNS_DAYS": "90"}, r"MONITORING\['KEEP_RUNS_DAYS'\] is '90'; int \\| None is wanted"),
+        ({"KEEP_RUNS_DAYS": -1}, r"MONITORING\['KEEP_RUNS_DAYS'\] is -1; a number of days is wanted, or 0 for ever"),
         ({"CONTEXT_FIELDS": {5: "carrier"}}, r"MONITORING\['CONTEXT_FIELDS'\] has 5: 'carrier'"),
     ],
 )

@@ -13,7 +13,7 @@ from django.utils import timezone
 from monitoring import tasks
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.models import Alert, Delivery, Message, database_alias
-from monitoring.tasks import dispatch_owed, monitor_task_status, tick_monitors
+from monitoring.tasks import dispatch_owed, monitor_task_status, prune_history, tick_monitors
 from monitoring.values.expectation import ConfigError
 from tests import smtp
 from tests.factories import NOW, make_facts, make_run
@@ -218,6 +218,6 @@ def test_it_comes_each_minute(minute: int) -> None:
     assert dispatch_owed.task_class().validate_datetime(datetime(2026, 11, 22, 8, minute, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("task", [tick_monitors, dispatch_owed])
+@pytest.mark.parametrize("task", [tick_monitors, dispatch_owed, prune_history])
 def test_a_periodic_task_that_no_worker_took_is_gone_before_the_next_one_comes(task: Any) -> None:
     assert 0 < task.task_class.default_expires < 60

@@ -4,6 +4,7 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge, link, run_badge, when
 from monitoring.admin.overview import warn
+from monitoring.admin.pages import KeyedList, RunList
 from monitoring.admin.parts import (
     exactly,
     facts_found,
@@ -56,6 +58,7 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
     sortable_by: ClassVar[tuple[str, ...]] = ()
     view_on_site = False
     deferred: ClassVar[tuple[str, ...]] = ()
+    change_list_template = "admin/monitoring/keyed_list.html"
 
     class Media:
         css = {"all": ["monitoring/admin.css"]}
@@ -72,6 +75,9 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer(*self.deferred)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeyedList
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
         if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
@@ -87,7 +93,9 @@ class RunAdmin(Records):
     list_display = ("task_name", "state", "started", "duration", "attempts", "context_id")
     list_filter = ("status", "started_at")
     search_fields = ("task_name", "task_id")
-    search_help_text = "The beginning of a task's name, or a whole task id."
+    search_help_text = (
+        "A whole task id, a task's whole name, or the beginning of the name of one that ran lately or is monitored."
+    )
     fields = (
         "task_name",
         "state",
@@ -106,13 +114,14 @@ class RunAdmin(Records):
     )
     deferred = ("errors", "earlier_errors", "parameters")
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """A name may hold spaces, and no index knows parts of it."""
-        term = search_term.strip()
-        found = queryset.filter(Q(task_id=term) | Q(task_name__startswith=term)) if term else queryset
-        return found, False
+        """RunList searches: no condition on this table would be answered by its indexes."""
+        return queryset, False
 
     @admin.display(description="status")
     def state(self, run: BackgroundTask) -> SafeString:
@@ -200,7 +209,6 @@ class IncidentAdmin(Records):
     list_select_related = ("monitor",)
     search_fields = ("monitor_name", "task_name")
     search_help_text = "A part of a monitor's or a task's name."
-    ordering = ("-opened_at", "-id")
     actions = ("acknowledge",)
     fields = (
         "overview",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitoring.models import Alert, Delivery, Incident
+from monitoring.models.rows import insert
 from monitoring.values.facts import Facts
 
 
@@ -19,19 +20,23 @@ class Announcement:
 
 def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> list[Alert]:
     """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges."""
-    alerts = Alert.objects.using(using).bulk_create(
-        Alert(
-            kind=announcement.facts.kind,
-            task_name=announcement.facts.task_name,
-            facts=announcement.facts.to_json(),
-            created_at=now,
-            incident=announcement.incident,
-        )
+    alerts = [
+        {
+            "kind": announcement.facts.kind,
+            "task_name": announcement.facts.task_name,
+            "facts": announcement.facts.to_json(),
+            "created_at": now,
+            "incident_id": announcement.incident.pk if announcement.incident else None,
+        }
         for announcement in announcements
-    )
-    Delivery.objects.using(using).bulk_create(
-        Delivery(alert=alert, address=address)
-        for alert, announcement in zip(alerts, announcements, strict=True)
+    ]
+    keys = insert(Alert, alerts, using)
+    deliveries = [
+        {"alert_id": key, "address": address}
+        for key, announcement in zip(keys, announcements, strict=True)
         for address in announcement.recipients
-    )
-    return alerts
+    ]
+    insert(Delivery, deliveries, using)
+    return [
+        Alert.from_db(using, ("id", *alert), (key, *alert.values())) for key, alert in zip(keys, alerts, strict=True)
+    ]

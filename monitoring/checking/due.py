@@ -1,29 +1,101 @@
 """Which monitors are due, and when they are due next. Due is a column; whoever claims it first has it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
-from monitoring.models import Monitor, MonitorState
+from monitoring.models import DependentTask, Monitor, MonitorState, database_alias
+from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
-from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
 # When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
 
+_AN_INSTANT = timedelta(microseconds=1)
+
+PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
+
+# What checking and telling need, read as the driver gives it: instances of models cost ten times as much, and of most
+# monitors nothing is to be told. Lists stay text here, which most monitors share.
+_READ = """
+SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
+  CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
+  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until,
+  state.next_check_at
+FROM {monitor} AS monitor {join} {state} AS state ON state.monitor_id = monitor.id
+WHERE {condition}
+"""
+_DUE = "monitor.enabled AND state.next_check_at <= %s ORDER BY state.next_check_at, state.monitor_id LIMIT %s"
+_NAMED = "monitor.id IN ({among}) ORDER BY monitor.id"
+_LOCK = {"postgresql": " FOR UPDATE OF state", "sqlite": ""}
+_PASS_OVER_LOCKED = {"postgresql": " SKIP LOCKED", "sqlite": ""}
+
+# Thousands of keys as one parameter: no limit on parameters, and none of the time that the ORM takes for each of them.
+_AMONG = {
+    "postgresql": "SELECT key::bigint FROM json_array_elements_text(%s::json) AS keys(key)",
+    "sqlite": "SELECT value FROM json_each(%s)",
+}
+
+
+class Watched(NamedTuple):
+    """A monitor, with its state, as they were read; the columns stand in the model's order."""
+
+    id: int
+    name: str
+    task_name: str
+    expected_statuses: str
+    lookback_hours: float
+    notify_to: str
+    context_model: str
+    context_type: str
+    schedule: str
+    time_zone: str
+    repeat: str
+    repeat_hours: int | None
+    tell_recovery: bool
+    alert_after: int
+    snoozed_until: datetime | None
+    next_check_at: datetime | None
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt."""
+    """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt.
 
-    monitor: Monitor
-    state: MonitorState
+    `next_due` is the first due moment after now, of what was claimed since it is due; None when there is none.
+    """
+
+    row: Watched
     check: Check
     problem: str = ""
+    next_due: datetime | None = None
+
+    @property
+    def monitor(self) -> Monitor:
+        """As much of it as is told of: another column would be asked for when it is used."""
+        row = self.row
+        values = [*row[:3], _listed(row.expected_statuses), row.lookback_hours, _listed(row.notify_to), *row[6:14]]
+        return Monitor.from_db(database_alias(), Watched._fields[:14], values)
+
+    @property
+    def state(self) -> MonitorState:
+        values = [self.row.id, _aware(self.row.snoozed_until)]
+        return MonitorState.from_db(database_alias(), ("monitor_id", "snoozed_until"), values)
+
+
+def among(keys: Collection[int], using: str) -> RawSQL:
+    """For `pk__in=`: the same rows as the keys themselves would give."""
+    return RawSQL(_AMONG[connections[using].vendor], [json.dumps(list(keys))])  # noqa: S611 - a constant
 
 
 def plan_new(using: str) -> None:
@@ -33,11 +105,18 @@ def plan_new(using: str) -> None:
         [MonitorState(monitor=monitor) for monitor in stateless], ignore_conflicts=True
     )
     unplanned = MonitorState.objects.using(using).filter(next_check_at=None, monitor__enabled=True)
+    while _plan_some(unplanned, using):
+        pass
+
+
+def _plan_some(unplanned: QuerySet[MonitorState], using: str) -> int:
     with transaction.atomic(using=using):
-        states = list(unplanned.select_for_update(of=("self",), skip_locked=True).select_related("monitor"))
-        for state in states:
-            state.next_check_at = _next_check(state.monitor, state.monitor.changed_at)
-        MonitorState.objects.using(using).bulk_update(states, ["next_check_at"], batch_size=500)
+        locked = unplanned.select_for_update(of=("self",), skip_locked=True).select_related("monitor")
+        states = list(locked.order_by("monitor_id")[:PLANNED_AT_ONCE])
+        _write_plan(
+            [(state.monitor_id, _next_check(state.monitor, state.monitor.changed_at)) for state in states], using
+        )
+    return len(states)
 
 
 def claim_due(now: datetime, size: int, using: str) -> list[Due]:
@@ -45,75 +124,134 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
 
     Called in the transaction that checks them: until it ends other workers pass over these rows, then they are not due.
     """
-    due = MonitorState.objects.using(using).filter(next_check_at__lte=now, monitor__enabled=True)
-    states = due.select_for_update(of=("self",), skip_locked=True).order_by("next_check_at", "monitor_id")[:size]
-    return [_due(state, _latest_due(state, now)) for state in _with_monitors(states)]
+    write = connections[using].ops.adapt_datetimefield_value
+    rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
+    return _due(rows, lambda row: _around(row.schedule, row.time_zone, _aware(row.next_check_at), now), using)
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, to be judged as of now; waits for a worker that has them."""
-    states = MonitorState.objects.using(using).filter(monitor__in=[monitor.pk for monitor in monitors])
-    return [_due(state, now) for state in _with_monitors(states.select_for_update(of=("self",)).order_by("monitor_id"))]
-
-
-def as_if_due(monitor: Monitor, now: datetime) -> Due:
-    """The monitor as it would be judged now; nothing is claimed and nothing locked, so nothing may follow from it."""
-    state = getattr(monitor, "state", None) or MonitorState(monitor=monitor)
-    return _due(state, now)
+    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
-    named = Monitor.objects.using(using).filter(pk__in=[monitor.pk for monitor in monitors])
-    found = named.select_related("state").prefetch_related("dependent_tasks").order_by("pk")
-    return [as_if_due(monitor, now) for monitor in found]
+    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
     """The next due moment of each after now: for those that were missed the one check that was made makes up."""
-    for due in claimed:
-        due.state.next_check_at = _next_check(due.monitor, now)
-        due.state.last_checked_at = now
-    _write(claimed, ["next_check_at", "last_checked_at"], using)
+    again = now + UNPLANNABLE_AGAIN_AFTER
+    _write_plan([(due.row.id, due.next_due or again) for due in claimed], using, checked_at=now)
 
 
 def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
     """What a check by hand leaves: its time, and the plan alone."""
-    for due in claimed:
-        due.state.last_checked_at = now
-    _write(claimed, ["last_checked_at"], using)
+    checked = among([due.row.id for due in claimed], using)
+    MonitorState.objects.using(using).filter(monitor__in=checked).update(last_checked_at=now)
 
 
-def _write(claimed: Sequence[Due], fields: list[str], using: str) -> None:
-    MonitorState.objects.using(using).bulk_update([due.state for due in claimed], fields, batch_size=500)
+def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
+    """When each monitor is checked next and, if it was checked now, that it was."""
+    checked = {"last_checked_at": checked_at} if checked_at else {}
+    rows = [{"monitor_id": key, "next_check_at": moment, **checked} for key, moment in plan]
+    update(MonitorState, "monitor_id", rows, using)
 
 
-def _with_monitors(states: QuerySet[MonitorState]) -> QuerySet[MonitorState]:
-    return states.select_related("monitor").prefetch_related("monitor__dependent_tasks")
+def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:
+    vendor = connections[using].vendor
+    statement = _READ.format(
+        monitor=Monitor._meta.db_table,
+        state=MonitorState._meta.db_table,
+        join=join,
+        condition=condition.format(among=_AMONG[vendor]) + "".join(part[vendor] for part in lock),
+    )
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(map(Watched._make, cursor.fetchall()))
 
 
-def _due(state: MonitorState, at: datetime) -> Due:
-    monitor = state.monitor
-    dependent_tasks = tuple(task.task_name for task in monitor.dependent_tasks.all())
+def _keys(monitors: Sequence[Monitor]) -> str:
+    return json.dumps([monitor.pk for monitor in monitors])
+
+
+def _dependent_tasks(keys: Collection[int], using: str) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    tasks = DependentTask.objects.using(using).filter(monitor__in=among(keys, using))
+    for key, task_name in tasks.values_list("monitor_id", "task_name"):
+        found.setdefault(key, []).append(task_name)
+    return found
+
+
+def _due(
+    rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, datetime | None]], using: str
+) -> list[Due]:
+    """To be judged as of the first of a row's moments; the second is when it is due next."""
+    tasks_of = _dependent_tasks([row.id for row in rows], using)
+    found = []
+    for row in rows:
+        expectation, problem = _expectation(*row[2:10], tuple(tasks_of.get(row.id, ())))
+        said = f"the monitor {row.name!r} cannot be read: {problem}" if problem else ""
+        at, next_due = moments(row)
+        found.append(Due(row, Check(expectation, at=at), said, next_due))
+    return found
+
+
+# The same each minute, until somebody edits the monitor.
+@lru_cache(maxsize=20_000)
+def _expectation(
+    task_name: str,
+    expected_statuses: str,
+    lookback_hours: float,
+    notify_to: str,
+    context_model: str,
+    context_type: str,
+    schedule: str,
+    time_zone: str,
+    dependent_tasks: tuple[str, ...],
+) -> tuple[Expectation, str]:
+    """What is expected, and what is wrong with the row if it was spoilt."""
     try:
-        expectation = monitor.expectation(dependent_tasks)
-        monitor.parsed_schedule()
+        monitor = Monitor(
+            task_name=task_name,
+            expected_statuses=_listed(expected_statuses),
+            lookback_hours=lookback_hours,
+            notify_to=_listed(notify_to),
+            context_model=context_model,
+            context_type=context_type,
+        )
+        parse_schedule(schedule, time_zone)
+        return monitor.expectation(dependent_tasks), ""
     except (TypeError, ValueError) as error:
-        unknown = Expectation(task_name=monitor.task_name, expected_statuses=(), dependent_tasks=dependent_tasks)
-        return Due(monitor, state, Check(unknown, at=at), f"the monitor {monitor.name!r} cannot be read: {error}")
-    return Due(monitor, state, Check(expectation, at=at))
+        return Expectation(task_name=task_name, expected_statuses=(), dependent_tasks=dependent_tasks), str(error)
 
 
-def _latest_due(state: MonitorState, now: datetime) -> datetime:
-    try:
-        return state.monitor.parsed_schedule().latest_until(now) or now
-    except InvalidSchedule:
-        return now
+def _listed(stored: str) -> Any:
+    return json.loads(stored)
+
+
+def _aware(stored: datetime | None) -> datetime | None:
+    """SQLite hands out what Django wrote, which is UTC without saying so."""
+    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
 
 
 def _next_check(monitor: Monitor, after: datetime) -> datetime:
     try:
-        moment = monitor.parsed_schedule().next_after(after)
+        return monitor.parsed_schedule().next_after(after) or after + UNPLANNABLE_AGAIN_AFTER
     except InvalidSchedule:
-        moment = None
-    return moment or after + UNPLANNABLE_AGAIN_AFTER
+        return after + UNPLANNABLE_AGAIN_AFTER
+
+
+# Thousands of monitors share some schedules, and a round asks all of them about one instant.
+@lru_cache(maxsize=10_000)
+def _around(schedule: str, time_zone: str, planned: datetime, now: datetime) -> tuple[datetime, datetime | None]:
+    """The latest due moment until now, and the first after it; now itself for what cannot be planned."""
+    try:
+        parsed = parse_schedule(schedule, time_zone)
+    except InvalidSchedule:
+        return now, None
+    # Most are checked at the moment that was planned for them: looking forward twice is cheaper than looking back.
+    first, second = islice(chain(parsed.upcoming(planned - _AN_INSTANT), repeat(None)), 2)
+    if first == planned and (second is None or second > now):
+        return planned, second
+    return parsed.latest_until(now) or now, parsed.next_after(now)

@@ -3,12 +3,13 @@
 from difflib import get_close_matches
 
 from monitoring.conf import conf
-from monitoring.models import BackgroundTask, database_alias
+from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.text import storable_name
 
 RUNS_LOOKED_AT = 20_000  # the newest ones: the names of all runs would mean reading the whole table
 TYPES_MAX = 200  # of one context model
+NAMES_MAX = 50  # that begin alike
 
 
 def seen_names() -> list[str]:
@@ -16,6 +17,13 @@ def seen_names() -> list[str]:
     runs = BackgroundTask.objects.using(database_alias())
     newest = runs.order_by("-id").values("pk")[:RUNS_LOOKED_AT]
     return sorted(runs.filter(pk__in=newest).order_by().values_list("task_name", flat=True).distinct())
+
+
+def names_beginning(text: str) -> list[str]:
+    """The task names that begin so, among those of the newest runs and of the monitors; the text itself is one."""
+    monitored = Monitor.objects.using(database_alias()).filter(task_name__startswith=text).order_by()
+    names = {*seen_names(), *monitored.values_list("task_name", flat=True).distinct()[:NAMES_MAX]}
+    return [text, *sorted(name for name in names if name.startswith(text) and name != text)][:NAMES_MAX]
 
 
 def ever_ran(task_name: str) -> bool:

@@ -1,15 +1,24 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from monitoring.checking.due import Due
+from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
+from monitoring.models.rows import insert, update
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Outcome
+
+# What `decide` asks of an open incident, of its monitor and of that one's state; facts are long and seldom needed.
+_OF_INCIDENT = ("id", "closed_at", "last_failed_at", "failing_checks", "told_at", "acknowledged_at")
+_OF_MONITOR = ("id", "repeat", "repeat_hours", "tell_recovery", "alert_after")
+_OF_STATE = ("monitor_id", "snoozed_until")
+_OF_EACH_FAILURE = ("failing_checks", "last_failed_at", "facts", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,23 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     # Locked, since another worker may just remind of one: what it owes must be known before this decides.
     locked = _open_of(claimed, using).select_for_update(of=("self",)).order_by("id")
     tracked = _tracked(claimed, outcomes, locked, now)
-    incidents = [each.incident for each in tracked if each]
-    changed = [incident for incident in incidents if incident.pk]
-    fields = ["closed_at", "failing_checks", "last_failed_at", "facts"]
-    Incident.objects.using(using).bulk_update(changed, fields, batch_size=500)
-    Incident.objects.using(using).bulk_create([incident for incident in incidents if incident.pk is None])
+    incidents = Incident.objects.using(using)
+    changed = [each.incident for each in tracked if each]
+    closed = among([incident.pk for incident in changed if incident.closed_at], using)
+    incidents.filter(pk__in=closed).update(closed_at=now)
+    lasting = [incident for incident in changed if incident.pk and not incident.closed_at]
+    update(Incident, "id", [_columns(incident, "id", *_OF_EACH_FAILURE) for incident in lasting], using)
+    opened = [incident for incident in changed if incident.pk is None]
+    columns = ("monitor_id", "monitor_name", "task_name", "opened_at", *_OF_EACH_FAILURE)
+    for incident, key in zip(
+        opened, insert(Incident, [_columns(each, *columns) for each in opened], using), strict=True
+    ):
+        incident.pk = key
     return tracked
+
+
+def _columns(incident: Incident, *names: str) -> dict[str, Any]:
+    return {name: getattr(incident, name) for name in names}
 
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
@@ -43,9 +63,23 @@ def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
-def still_open(using: str) -> list[Tracked]:
-    """The open incidents of enabled monitors, locked; those that another worker has are passed over."""
+def lasting(now: datetime, using: str) -> Iterator[tuple[Incident, Monitor, MonitorState]]:
+    """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
+    columns = [*_OF_INCIDENT, *(f"monitor__{name}" for name in _OF_MONITOR)]
+    columns += [f"monitor__state__{name}" for name in _OF_STATE]
+    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns):
+        values = iter(row)
+        yield (
+            Incident.from_db(using, _OF_INCIDENT, list(islice(values, len(_OF_INCIDENT)))),
+            Monitor.from_db(using, _OF_MONITOR, list(islice(values, len(_OF_MONITOR)))),
+            MonitorState.from_db(using, _OF_STATE, list(values)),
+        )
+
+
+def still_open(keys: Collection[int], using: str) -> list[Tracked]:
+    """Those of these incidents that are, locked, with enabled monitors; what another worker has is passed over."""
+    incidents = Incident.objects.using(using).filter(pk__in=among(keys, using), closed_at=None, monitor__enabled=True)
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
         Tracked(incident.monitor, incident.monitor.state, incident, facts)
@@ -64,7 +98,8 @@ def _readable(incident: Incident) -> Facts | None:
 
 def note_told(incidents: Sequence[Incident], now: datetime, using: str) -> None:
     """Their people are owed a mail as of now."""
-    Incident.objects.using(using).filter(pk__in=[incident.pk for incident in incidents]).update(told_at=now)
+    told = among([incident.pk for incident in incidents], using)
+    Incident.objects.using(using).filter(pk__in=told).update(told_at=now)
 
 
 def close_unwatched(now: datetime, using: str) -> None:
@@ -82,7 +117,8 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
 
 
 def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
-    return Incident.objects.using(using).filter(closed_at=None, monitor__in=[due.monitor.pk for due in looked_at])
+    keys = among([due.row.id for due in looked_at], using)
+    return Incident.objects.using(using).filter(closed_at=None, monitor__in=keys).defer("facts")
 
 
 def _tracked(
@@ -90,23 +126,24 @@ def _tracked(
 ) -> list[Tracked | None]:
     open_of = {incident.monitor_id: incident for incident in known}
     return [
-        _track(due, outcome, open_of.get(due.monitor.pk), now) for due, outcome in zip(looked_at, outcomes, strict=True)
+        _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
 
 
 def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:
     if outcome.is_as_expected and incident is None:
         return None
-    facts = facts_of(outcome, due.monitor.time_zone)
+    facts = facts_of(outcome, due.row.time_zone)
     if outcome.is_as_expected and incident:
         incident.closed_at = now
         return Tracked(due.monitor, due.state, incident, facts)
     if incident is None:
         incident = Incident(
-            monitor=due.monitor, monitor_name=due.monitor.name, task_name=due.monitor.task_name, opened_at=now
+            monitor_id=due.row.id, monitor_name=due.row.name, task_name=due.row.task_name, opened_at=now
         )
     else:
         incident.failing_checks += 1
     incident.last_failed_at = now
     incident.facts = facts.to_json()
+    incident.run_id = outcome.run.id if outcome.run else None
     return Tracked(due.monitor, due.state, incident, facts)

@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -20,11 +21,16 @@ from monitoring.values.text import storable_name
 
 _TABLE = BackgroundTask._meta.db_table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = ", ".join(f"run.{name}" for name in RunFacts.__dataclass_fields__)
+_TIMES = ("submitted_at", "started_at", "finished_at")
+# Times come as text or as microseconds: made here they cost a quarter of what the drivers' own conversions do.
+_TIME = {
+    "postgresql": "(extract(epoch FROM run.{name}) * 1000000)::bigint",
+    "sqlite": "CAST(run.{name} AS text)",
+}
 
 _STATEMENT = {
     "postgresql": """
-SELECT probe.place - 1, {columns}
+SELECT probe.place - 1, run.id, run.task_id, run.status, {times}, run.attempts
 FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
@@ -37,7 +43,7 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
   SELECT key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]')
   FROM json_each(%s))
-SELECT probe.place, {columns}
+SELECT probe.place, run.id, run.task_id, run.status, {times}, run.attempts
 FROM probe JOIN {table} run ON run.id {among} (
   SELECT run.id FROM {runs} run WHERE run.task_name = probe.name AND {condition}
   ORDER BY run.started_at DESC, run.id DESC LIMIT {limit})
@@ -53,8 +59,7 @@ _LAST_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.nam
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """Asks for the newest run of `name` from `since` to `until`, both included."""
 
     name: str
@@ -73,14 +78,16 @@ class Filter:
 
 ALL = Filter("TRUE")
 
+# The same names are asked for each minute.
+_name = lru_cache(maxsize=50_000)(storable_name)
+
 
 def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """By each probe's place, its newest run by start (ties: the newest id); probes that find none are left out.
 
     A run that ended after the probe's `until` is read as it stood then: Running.
     """
-    found = dict(_newest(probes, using, STARTED, only))
-    return {place: _as_of(run, probes[place].until) for place, run in found.items()}
+    return {place: _as_of(run, probes[place].until) for place, run in _newest(probes, using, STARTED, only)}
 
 
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
@@ -106,7 +113,7 @@ def newest_runs(
         found[place].append(_as_of(run, probes[place].until))
     for place, run in _newest(probes, using, UNSTARTED, only, unstarted):
         found[place].append(run)
-    return [sorted(runs, key=_place_in_time, reverse=True) for runs in found]
+    return [sorted(runs, key=place_in_time, reverse=True) for runs in found]
 
 
 def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
@@ -114,7 +121,7 @@ def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filt
     return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
 
 
-def _place_in_time(run: RunFacts) -> tuple[datetime, int]:
+def place_in_time(run: RunFacts) -> tuple[datetime, int]:
     return run.started_at or run.submitted_at or _EPOCH, run.id
 
 
@@ -128,17 +135,15 @@ def _newest(
     vendor = connection.vendor
     statement = _STATEMENT[vendor].format(
         table=_TABLE,
-        columns=_COLUMNS,
         runs=runs,
+        times=", ".join(_TIME[vendor].format(name=name) for name in _TIMES),
         condition=f"{condition} AND {only.condition}",
         among="=" if limit == 1 else "IN",
         limit=limit,
     )
-    write = _microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
-    items = [
-        [storable_name(probe.name), write(probe.since), write(probe.until), storable_name(probe.context_type)]
-        for probe in probes
-    ]
+    # Many checks share their window.
+    time = cache(_microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value)
+    items = [(_name(name), time(since), time(until), _name(kind)) for name, since, until, kind in probes]
     with connection.cursor() as cursor:
         cursor.execute(statement, [json.dumps(items), *only.parameters])
         rows = cursor.fetchall()
@@ -169,6 +174,10 @@ def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time(stored: datetime | None) -> datetime | None:
-    """SQLite hands out what Django wrote, which is UTC without saying so."""
-    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
+def _time(stored: int | str | None) -> datetime | None:
+    """From microseconds or, on SQLite, from what Django wrote, which is UTC without saying so."""
+    if stored is None:
+        return None
+    if isinstance(stored, int):
+        return _EPOCH + timedelta(microseconds=stored)
+    return datetime.fromisoformat(f"{stored}+00:00")

@@ -1,16 +1,20 @@
 """The runs that a monitor looks at, and the one that an incident speaks of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import DatabaseError, transaction
 
 from monitoring.checking.context import runs_of
-from monitoring.checking.probe import ALL, Filter, Probe, newest_runs
+from monitoring.checking.probe import ALL, Filter, Probe, newest_runs, place_in_time
 from monitoring.models import BackgroundTask, Incident, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.text import storable_name
+
+LOOKED_AT = 1_000  # runs of several names together
+LOOKED_AT_OF_EACH = 50
 
 EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +37,31 @@ def last_runs(monitor: Monitor, limit: int) -> LastRuns:
             return LastRuns(tuple(runs[:limit]))
     except (LookupError, DatabaseError) as error:
         return LastRuns(problem=str(error).partition("\n")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Keys of runs; `goes_on_at` is the last of them, where there may be older ones."""
+
+    keys: tuple[int, ...]
+    goes_on_at: int | None
+
+
+def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) -> Newest:
+    """The newest runs of all these names together, up to a thousand or so, that are older than a run."""
+    until = before and (before.started_at or before.submitted_at)
+    limit = max(LOOKED_AT // len(names), LOOKED_AT_OF_EACH)
+    probes = [Probe(name, EVER_SINCE, until or END_OF_TIME) for name in names]
+    of_each = [runs[:limit] for runs in newest_runs(probes, database_alias(), started=limit, unstarted=limit)]
+    # Past the last run that is known of a name with more of them, the runs together would have gaps.
+    known_until = max((place_in_time(runs[-1]) for runs in of_each if len(runs) == limit), default=None)
+    found = [(place_in_time(run), run.id) for runs in of_each for run in runs]
+    keys = tuple(
+        key
+        for place, key in sorted(found, reverse=True)
+        if not (known_until and place < known_until) and not (until and before and place >= (until, before.pk))
+    )
+    return Newest(keys, keys[-1] if keys and known_until else None)
 
 
 def run_that_decided(incident: Incident) -> BackgroundTask | None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import Max
+from django.db.models import OuterRef, Subquery
 
+from monitoring.checking.due import among
 from monitoring.checking.evaluation import evaluate
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from monitoring.values.expectation import MAX_LOOKBACK_HOURS, Expectation
@@ -64,11 +65,14 @@ def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:
     """Where each stands, in their order, in a number of statements that does not grow with them."""
     using = database_alias()
     keys = [monitor.pk for monitor in monitors]
-    incidents = Incident.objects.using(using).filter(monitor__in=keys)
-    open_of = {incident.monitor_id: incident for incident in incidents.filter(closed_at=None)}
-    closed = incidents.exclude(closed_at=None).values("monitor_id").annotate(last=Max("closed_at"))
-    recovered_at = {row["monitor_id"]: row["last"] for row in closed}
-    states = {state.monitor_id: state for state in MonitorState.objects.using(using).filter(monitor__in=keys)}
+    incidents = Incident.objects.using(using).filter(closed_at=None, monitor__in=among(keys, using))
+    open_of = {incident.monitor_id: incident for incident in incidents}
+    # Incidents of one monitor do not overlap: the last that opened is the last that closed.
+    closed = Incident.objects.filter(monitor=OuterRef("monitor")).exclude(closed_at=None).order_by("-opened_at")
+    of_these = MonitorState.objects.using(using).filter(monitor__in=among(keys, using))
+    found_states = of_these.annotate(recovered_at=Subquery(closed.values("closed_at")[:1]))
+    recovered_at = {state.monitor_id: state.recovered_at for state in found_states}
+    states = {state.monitor_id: state for state in found_states}
     found = []
     for monitor, run in zip(monitors, _last_runs(monitors, now), strict=True):
         state = states.get(monitor.pk) or MonitorState(monitor=monitor)

@@ -19,6 +19,8 @@ class Incident(models.Model):
     last_failed_at = models.DateTimeField()
     failing_checks = models.PositiveIntegerField(default=1, db_default=1, help_text="in a row")
     facts = models.JSONField()
+    # No foreign key: each run that is pruned or recorded would have to be looked up here.
+    run_id = models.BigIntegerField(null=True, blank=True, help_text="the run that its last failing check found")
     told_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=NAME_MAX, blank=True, default="", db_default="")
@@ -29,7 +31,10 @@ class Incident(models.Model):
                 fields=["monitor"], condition=models.Q(closed_at=None), name="monitoring_one_open_incident"
             )
         ]
-        indexes = [models.Index(fields=["monitor", "-opened_at"], name="monitoring_incident_newest")]
+        indexes = [
+            models.Index(fields=["monitor", "-opened_at"], name="monitoring_incident_newest"),
+            models.Index(fields=["run_id"], condition=models.Q(run_id__isnull=False), name="monitoring_incident_run"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.monitor_name} since {self.opened_at:%Y-%m-%d %H:%M}"

@@ -62,7 +62,7 @@ class Facts:
     time_zone: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: getattr(self, name) for name in self.__slots__}
         return values | {name: values[name].isoformat() for name in _TIMES if values[name]}
 
     @classmethod

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from monitoring.values.expectation import Expectation
 
@@ -23,7 +24,12 @@ class Check:
     @property
     def threshold(self) -> datetime:
         """The start of the window, which belongs to it."""
-        return self.at - self.expectation.lookback
+        return _earlier(self.at, self.expectation.lookback_hours)
+
+
+@lru_cache(maxsize=1_000)  # thousands of checks share their window
+def _earlier(instant: datetime, hours: float) -> datetime:
+    return instant - timedelta(hours=hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,120 @@
+"""The admin's lists and pages, each fetched by Django's test client: how long, and in how many statements."""
+
+import random
+from typing import Any
+
+from tqdm import tqdm
+
+from bench import report
+from bench.site import arguments, site
+
+INCIDENTS = 200_000
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--times", type=int, default=20, help="that each page is fetched")
+    parser.add_argument("--incidents", type=int, default=INCIDENTS)
+    options = parser.parse_args()
+    with site(options):
+        from django.core.management import call_command
+
+        from bench import data
+
+        call_command("collectstatic", interactive=False, verbosity=0)
+        data.fill(options.runs)
+        data.watch(options.monitors, failing=0.02, contexts=options.monitors // 10)
+        data.look_back(options.incidents)
+        text, figures = measure(options)
+        report.keep(options, "pages", text, figures)
+
+
+def measure(options: Any) -> tuple[str, dict[str, Any]]:
+    from django.contrib.auth.models import User
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    User.objects.filter(username="bench").delete()
+    client = Client()
+    client.force_login(User.objects.create_superuser("bench"))
+    rows, figures = [], {}
+    for name, url_of in tqdm(urls(options), desc="pages", disable=None):
+        seconds, statements = [], set()
+        for turn in range(options.times + 1):
+            url = url_of()
+            with CaptureQueriesContext(connection) as asked:
+                began = report.time.perf_counter()
+                answer = client.get(url)
+                took = report.time.perf_counter() - began
+            assert answer.status_code == 200, (url, answer.status_code)
+            statements.add(len(asked))
+            seconds += [took] if turn else []
+        spread = report.spread(seconds)
+        p95 = report.percentile(seconds, 0.95) * 1_000
+        counted = f"{min(statements)}–{max(statements)}" if len(statements) > 1 else str(min(statements))
+        rows.append([name, spread["median"], p95, spread["max"], counted])
+        figures[name] = {**spread, "p95": p95, "statements": counted}
+    return report.table(["ms", "median", "p95", "most", "statements"], rows), figures
+
+
+def urls(options: Any) -> list[tuple[str, Any]]:
+    from bench import data
+    from monitoring.models import Alert, Incident, Message, Monitor
+
+    chance = random.Random(7)
+    keys = {
+        model._meta.model_name: list(model.objects.order_by("pk").values_list("pk", flat=True)[:20_000])
+        for model in (Incident, Alert, Message, Monitor)
+    }
+
+    def any_run() -> int:
+        return chance.randint(options.runs // 2, options.runs)
+
+    def any_name() -> str:
+        return f"task_{int(data.NAMES ** chance.random()) - 1}"
+
+    def of(model: str, page: str = "change") -> Any:
+        return lambda: f"/admin/monitoring/{model}/{chance.choice(keys[model])}/{page}/"
+
+    def at(path: str) -> Any:
+        return lambda: f"/admin/monitoring/{path}"
+
+    runs = "backgroundtask/"
+    return [
+        ("runs", at(runs)),
+        ("runs, somewhere older", lambda: f"/admin/monitoring/{runs}?older_than={any_run()}"),
+        ("runs, somewhere newer", lambda: f"/admin/monitoring/{runs}?newer_than={any_run()}"),
+        ("runs that were stopped", lambda: f"/admin/monitoring/{runs}?status__exact=Stopped&older_than={any_run()}"),
+        (
+            "runs of a status that none has",
+            lambda: f"/admin/monitoring/{runs}?status__exact=Invalidated&older_than={any_run()}",
+        ),
+        ("runs that never started", at(f"{runs}?started_at__isnull=True")),
+        ("runs of a task", lambda: f"/admin/monitoring/{runs}?q={any_name()}"),
+        ("runs of the most frequent task", at(f"{runs}?q=task_0")),
+        ("stopped runs of a task", lambda: f"/admin/monitoring/{runs}?q={any_name()}&status__exact=Stopped"),
+        ("runs whose task begins with", at(f"{runs}?q=task_1")),
+        ("a run", lambda: f"/admin/monitoring/{runs}{any_run()}/change/"),
+        ("monitors", at("monitor/")),
+        ("monitors, the last page", at("monitor/?p=100")),
+        ("monitors that fail", at("monitor/?stands=failing")),
+        ("monitors, searched", at("monitor/?q=0042")),
+        ("a monitor's overview", of("monitor", "overview")),
+        ("a monitor's form", of("monitor")),
+        ("incidents", at("incident/")),
+        ("open incidents", at("incident/?state=open")),
+        ("incidents, searched in vain", at("incident/?q=nowhere")),
+        ("an incident", of("incident")),
+        ("alerts", at("alert/")),
+        ("alerts that reached nobody", at("alert/?reach=nobody")),
+        ("an alert", of("alert")),
+        ("messages", at("message/")),
+        ("messages given up", at("message/?state=given_up")),
+        ("messages, searched in vain", at("message/?q=nowhere")),
+        ("a message", of("message")),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Checks and rounds: against the seed's way (a query of the ORM for each monitor) and the bare statement."""
+
+import gc
+import resource
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from tqdm import tqdm
+
+from bench import report
+from bench.site import arguments, site
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--times", type=int, default=7, help="that each thing is measured")
+    options = parser.parse_args()
+    with site(options):
+        from bench import data
+
+        data.fill(options.runs)
+        checks, of_checks = measure_checks(options)
+        rounds, of_rounds = measure_rounds(options)
+        report.keep(options, "rounds", f"{checks}\n\n{rounds}", {"checks": of_checks, "rounds": of_rounds})
+
+
+def measure_checks(options: Any) -> tuple[str, list[dict[str, Any]]]:
+    """The ways take turns, so that a slow minute of the machine is one of all of them."""
+    from bench import data
+    from monitoring.checking.evaluation import evaluate
+
+    rows, figures = [], []
+    numbers = sorted({min(number, options.monitors) for number in (100, 1_000, options.monitors)})
+    for number in tqdm(numbers, desc="checks", disable=None):
+        asked = data.checks(number)
+        ways: dict[str, Callable[[], Any]] = {
+            "evaluate": lambda asked=asked: evaluate(asked),
+            "bare statement": bare(asked),
+            "a query each": lambda asked=asked: seeds_way(asked),
+        }
+        taken = take_turns(ways, options.times, {"a query each": 2 if number > 1_000 else options.times})
+        _compared(f"{number:,} checks", taken, rows, figures)
+    for context, name in ((data.INGESTOR, "an instance each"), (data.COLLECTOR, "shared instances")):
+        asked = data.checks(1_000, context)
+        taken = take_turns({"evaluate": lambda asked=asked: evaluate(asked)}, options.times, {})
+        _compared(f"1,000 checks of a context, {name}", taken, rows, figures)
+    return report.table(["ms", "way", "median", "least", "most", "times evaluate"], rows), figures
+
+
+def _compared(title: str, taken: dict[str, list[float]], rows: list[Any], figures: list[Any]) -> None:
+    ours = report.spread(taken["evaluate"])["median"]
+    for way, seconds in taken.items():
+        spread = report.spread(seconds)
+        rows.append([title, way, spread["median"], spread["min"], spread["max"], spread["median"] / ours])
+        figures.append({"what": title, "way": way, **spread, "times_evaluate": spread["median"] / ours})
+
+
+def take_turns(ways: dict[str, Callable[[], Any]], times: int, but: dict[str, int]) -> dict[str, list[float]]:
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(times):
+        for way, do in ways.items():
+            if turn < but.get(way, times):
+                gc.collect()
+                taken[way] += report.timed(do, 1)
+    return taken
+
+
+def seeds_way(asked: list[Any]) -> list[Any]:
+    """What the description that this project was built from does, given the same index."""
+    from monitoring.models import BackgroundTask
+
+    return [
+        BackgroundTask.objects.filter(task_name=check.expectation.task_name, started_at__gte=check.threshold)
+        .order_by("-started_at")
+        .first()
+        for check in asked
+    ]
+
+
+def bare(asked: list[Any]) -> Callable[[], Any]:
+    """The statement for started runs alone, its parameter written beforehand, its rows fetched as the driver gives them."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from monitoring.checking import probe
+    from monitoring.checking.evaluation import _probe
+
+    sent: list[Any] = []
+
+    def remember(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        sent.append((sql, parameters))
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(remember), CaptureQueriesContext(connection):
+        probe.newest_started([_probe(check) for check in asked], "default")
+    ((sql, parameters),) = sent
+
+    def run() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+
+    return run
+
+
+def measure_rounds(options: Any) -> tuple[str, list[dict[str, Any]]]:
+    """Whole ticks without sending; the first of a storm opens its incidents, the next carries them on."""
+    from bench import data
+    from monitoring.tick import tick
+
+    rows, figures = [], []
+    cases = [
+        ("2 % fail", {"failing": 0.02}),
+        ("2 % fail, a tenth has a context", {"failing": 0.02, "contexts": options.monitors // 10}),
+        ("2 % fail, all schedules differ", {"failing": 0.02, "crons": options.monitors}),
+        ("all fail", {"failing": 1.0}),
+    ]
+    for title, case in tqdm(cases, desc="rounds", disable=None):
+        taken: dict[str, list[float]] = {}
+        longest: dict[str, list[float]] = {}
+        for turn in range(max(2, options.times // 2)):
+            data.watch(options.monitors, **case)
+            for which, passed in (("first", 0), ("the next", 60)):
+                if passed:
+                    data.plan_all()
+                gc.collect()
+                with transactions() as seconds:
+                    began = report.time.perf_counter()
+                    tick(data.NOW + timedelta(hours=turn, seconds=passed))
+                    taken.setdefault(which, []).append(report.time.perf_counter() - began)
+                longest.setdefault(which, []).append(max(seconds))
+        for which, seconds in taken.items():
+            spread, most = report.spread(seconds), max(longest[which]) * 1_000
+            rows.append([title, which, spread["median"], spread["min"], spread["max"], most])
+            figures.append({"what": title, "which": which, **spread, "longest_transaction": most})
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    headings = [f"ms, {options.monitors:,} due", "round", "median", "least", "most", "longest transaction"]
+    return (
+        f"{report.table(headings, rows)}\n\nGreatest memory of the process: {memory} MB, with what makes the data.",
+        figures,
+    )
+
+
+class transactions:
+    """The time that each outermost transaction took."""
+
+    def __enter__(self) -> list[float]:
+        from django.db import transaction
+
+        self.atomic, self.seconds = transaction.Atomic, []
+        self.enter, self.exit = self.atomic.__enter__, self.atomic.__exit__
+        began: list[float] = []
+        seconds, enter, leave = self.seconds, self.enter, self.exit
+
+        def timed_enter(atomic: Any) -> None:
+            enter(atomic)
+            began.append(report.time.perf_counter())
+
+        def timed_exit(atomic: Any, *error: Any) -> None:
+            leave(atomic, *error)
+            took = report.time.perf_counter() - began.pop()
+            if not began:
+                seconds.append(took)
+
+        self.atomic.__enter__, self.atomic.__exit__ = timed_enter, timed_exit
+        return self.seconds
+
+    def __exit__(self, *error: Any) -> None:
+        self.atomic.__enter__, self.atomic.__exit__ = self.enter, self.exit
+
+
+if __name__ == "__main__":
+    main()

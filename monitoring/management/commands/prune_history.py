@@ -1,0 +1,57 @@
+import argparse
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from monitoring.conf import conf
+from monitoring.models import database_now
+from monitoring.retention import count, delete, politely, prune
+
+BAR = 30  # characters
+
+
+class Command(BaseCommand):
+    help = (
+        "Deletes what is older than MONITORING says: runs (KEEP_RUNS_DAYS), and closed incidents with alerts and "
+        "messages (KEEP_INCIDENTS_DAYS). Of each task the newest old success and failure stay, and runs that an "
+        "incident cites. The worker does the same by itself, ten seconds of every ten minutes; this goes on until it "
+        "is done, and may be interrupted at any time."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--older-than", type=_days, metavar="DAYS", help="of runs, instead of what KEEP_RUNS_DAYS says"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only count, delete nothing")
+
+    def handle(self, **options: Any) -> None:
+        dry_run, days = options["dry_run"], options["older_than"]
+        steps = prune(database_now(), days, count if dry_run else delete)
+        removed: Counter[str] = Counter()
+        shown = self.stdout.isatty()
+        for step in steps if dry_run else politely(steps):
+            removed[step.what] += step.removed
+            if shown:
+                filled = round(step.done * BAR)
+                bar = "█" * filled + "░" * (BAR - filled)
+                self._rewrite(f"{bar} {step.done:4.0%} of old {step.what}, {removed[step.what]:,}")
+        if shown:
+            self._rewrite("")
+        did = "Would delete" if dry_run else "Deleted"
+        for what, number in removed.items():
+            self.stdout.write(f"{did} {number:,} {what}")
+        if not removed:
+            kept = conf().KEEP_RUNS_DAYS if days is None else days
+            self.stdout.write(f"Nothing is older than {kept} days" if kept else "All runs are kept, for ever")
+
+    def _rewrite(self, line: str) -> None:
+        """The terminal's last line."""
+        self.stdout.write(f"\r{line}", ending="\x1b[K")
+        self.stdout.flush()
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 or more")
+    return int(text)

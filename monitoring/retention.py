@@ -1,0 +1,160 @@
+"""What is too old goes, a little at a time, while runs are recorded and monitors are checked.
+
+Of runs always stay: those that an incident cites and, of each task, the newest success and the newest failure among
+what is old. Nothing is remembered between two prunings: each goes over what the last one left, which is little.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
+
+from monitoring.checking.due import among
+from monitoring.conf import conf
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, database_alias
+from monitoring.values.run_event import RunStatus
+
+# Rows deleted in one transaction. SQLite has one write lock: it is held for some tens of milliseconds.
+RUNS_AT_ONCE = {"sqlite": 1_000, "postgresql": 10_000}
+RECORDS_AT_ONCE = 500
+# Runs among which the newest of each task and status are looked for at once: only read, no lock is held.
+RUNS_LOOKED_AT = 100_000
+# How long to wait after a transaction, as a share of the time it took. SQLite's WAL file starts anew only where
+# nobody writes (measured: without a pause it grows to gigabytes).
+PAUSE = {"sqlite": 1.0, "postgresql": 0.1}
+
+ENDINGS = (RunStatus.COMPLETED, RunStatus.STOPPED)
+
+# Removes the rows of a query, or only counts them; says how many.
+Remove = Callable[[QuerySet[Any]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction: of which kind of rows it removed how many, and which share of the old ones is gone through."""
+
+    what: str
+    removed: int
+    done: float
+
+
+def delete(rows: QuerySet[Any]) -> int:
+    return rows.delete()[0]
+
+
+def count(rows: QuerySet[Any]) -> int:
+    """For a dry run."""
+    return rows.count()
+
+
+def prune(now: datetime, keep_runs_days: int | None = None, remove: Remove = delete) -> Iterator[Step]:
+    """Removes what the settings say is too old; `keep_runs_days` stands for KEEP_RUNS_DAYS. Zero keeps all."""
+    using, settings = database_alias(), conf()
+    if days := settings.KEEP_RUNS_DAYS if keep_runs_days is None else keep_runs_days:
+        yield from prune_runs(now - timedelta(days=days), using, remove)
+    if days := settings.KEEP_INCIDENTS_DAYS:
+        yield from prune_records(now - timedelta(days=days), using, remove)
+
+
+def politely(steps: Iterator[Step], within: timedelta | None = None) -> Iterator[Step]:
+    """The same steps, with pauses that leave the database to others; no step begins after `within`."""
+    pause = PAUSE[connections[database_alias()].vendor]
+    began = time.monotonic()
+    while within is None or time.monotonic() - began < within.total_seconds():
+        step_began = time.monotonic()
+        step = next(steps, None)
+        if step is None:
+            return
+        took = time.monotonic() - step_began
+        yield step
+        if step.removed:
+            time.sleep(took * pause)
+
+
+def prune_runs(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
+    """Runs that gave no sign of life since then, in the order of their ids."""
+    runs = BackgroundTask.objects.using(using)
+    at_once = RUNS_AT_ONCE[connections[using].vendor]
+    young = Q(submitted_at__gte=before) | Q(started_at__gte=before) | Q(finished_at__gte=before)
+    cited = Incident.objects.using(using).filter(run_id=OuterRef("pk"))
+    old = runs.exclude(young).exclude(Exists(cited))
+    first, end = _span(runs, Coalesce("submitted_at", "started_at", "finished_at"), before)
+    newest: dict[tuple[str, str], int] = {}
+    for after, until in _spans(runs, first - 1, end, RUNS_LOOKED_AT):
+        endings = runs.filter(pk__gt=after, pk__lte=until, status__in=ENDINGS)
+        found = endings.values_list("task_name", "status").annotate(Max("pk")).order_by()
+        newest_here = {(task_name, status): key for task_name, status, key in found}
+        outlived = [newest[ending] for ending in newest_here.keys() & newest.keys()]
+        newest |= newest_here
+        for low, high in _spans(runs, after, until + 1, at_once):
+            kept = among([key for key in newest_here.values() if low < key <= high], using)
+            removed = remove(old.filter(pk__gt=low, pk__lte=high).exclude(pk__in=kept))
+            yield Step("runs", removed, (high - first + 1) / (end - first))
+        for start in range(0, len(outlived), at_once):
+            removed = remove(old.filter(pk__in=among(outlived[start : start + at_once], using)))
+            yield Step("runs", removed, (until - first + 1) / (end - first))
+
+
+def prune_records(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
+    """Alerts with their deliveries, then messages, then incidents.
+
+    What is open or not sent yet is never old: who was told of an incident must be known until it has closed.
+    """
+    unsettled = Q(message=None) | Q(message__sent_at=None, message__gave_up_at=None)
+    pending = Delivery.objects.using(using).filter(unsettled, alert=OuterRef("pk"))
+    closed = Q(incident=None) | Q(incident__closed_at__lt=before)
+    alerts = Alert.objects.using(using).filter(closed, created_at__lt=before).exclude(Exists(pending))
+    yield from _prune(alerts, F("created_at"), before, remove)
+
+    carrying = Delivery.objects.using(using).filter(message=OuterRef("pk"))
+    settled = Message.objects.using(using).exclude(sent_at=None, gave_up_at=None).filter(created_at__lt=before)
+    needed = carrying.exclude(alert__in=alerts)
+    yield from _prune(settled.exclude(Exists(needed)), F("created_at"), before, remove)
+
+    kept = Alert.objects.using(using).filter(incident=OuterRef("pk")).exclude(pk__in=alerts)
+    incidents = Incident.objects.using(using).filter(closed_at__lt=before).exclude(Exists(kept))
+    yield from _prune(incidents, F("opened_at"), before, remove)
+
+
+def _prune(old: QuerySet[Any], born: Combinable, before: datetime, remove: Remove) -> Iterator[Step]:
+    rows = old.model._default_manager.using(old.db)
+    first, end = _span(rows, born, before)
+    for low, high in _spans(rows, first - 1, end, RECORDS_AT_ONCE):
+        with transaction.atomic(using=old.db):
+            removed = remove(old.filter(pk__gt=low, pk__lte=high).only("pk"))
+        yield Step(str(old.model._meta.verbose_name_plural), removed, (high - first + 1) / (end - first))
+
+
+def _span(rows: QuerySet[Any], born: Combinable, before: datetime) -> tuple[int, int]:
+    """The first id of all, and that from which on rows were born later, found by bisection over the primary key.
+
+    Ids come in the order of time, or nearly so: each row is looked at again before it goes.
+    """
+    dated = rows.annotate(born=born).exclude(born=None).values_list("pk", "born").order_by("pk")
+    ends = dated.first(), dated.last()
+    if not (ends[0] and ends[1]):
+        return 0, 0
+    first = low = ends[0][0]
+    high = ends[1][0] + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = dated.filter(pk__gte=middle).first()
+        low, high = (found[0] + 1, high) if found and found[1] < before else (low, middle)
+    return first, low
+
+
+def _spans(rows: QuerySet[Any], after: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Neighbouring spans of so many rows each, as (after, until), from the oldest to the last before `end`."""
+    while True:
+        keys = rows.filter(pk__gt=after, pk__lt=end).order_by("pk").values_list("pk", flat=True)
+        last = keys[:size].aggregate(last=Max("pk"))["last"]
+        if last is None:
+            return
+        yield after, last
+        after = last
