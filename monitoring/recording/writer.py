@@ -68,12 +68,20 @@ def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
     _asked_about_losses.append(ask)
 
 
-def answer_for_runs() -> str:
-    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does."""
+def answer_for_runs(start: RunEvent | None = None) -> str:
+    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does.
+
+    `start` is that of a run which is written by other means; it is answered for until `answer_no_more`.
+    """
     if _is_tested():
         return ""
-    _writer.answer_for_runs()
+    _writer.answer_for_runs(start)
     return _writer.worker.name
+
+
+def answer_no_more(task_id: str) -> None:
+    """The run is over, and its end is written by other means."""
+    _writer.answer_no_more(task_id)
 
 
 def wait_for_a_beat(timeout: float) -> bool:
@@ -146,7 +154,7 @@ class Writer:
             self._running[event.task_id] = event
             self._answers = True
         else:
-            self._running.pop(event.task_id, None)
+            self.answer_no_more(event.task_id)
         if self._queue.qsize() < EVENTS_MAX:
             self._queue.put(event)
         else:
@@ -154,9 +162,14 @@ class Writer:
         if self._thread is None:
             self._start()
 
-    def answer_for_runs(self) -> None:
+    def answer_for_runs(self, start: RunEvent | None = None) -> None:
+        if start:
+            self._running[start.task_id] = start
         self._answers = True
         self._start()
+
+    def answer_no_more(self, task_id: str) -> None:
+        self._running.pop(task_id, None)
 
     def flush(self, timeout: float = FLUSH_WITHIN) -> bool:
         """Waits until all that was put before is written, at most `timeout` seconds; returns whether it is."""

@@ -228,6 +228,19 @@ def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Write
     assert statuses()["over"] == "Stopped"
 
 
+def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writer: Writer) -> None:
+    writer.answer_for_runs(make_event(status="Running", seq=5, attempts=1))
+    writer._say_again_what_runs()
+    assert writer.flush()
+    run = BackgroundTask.objects.get()
+    assert (run.status, run.worker) == ("Running", writer.worker.name)
+    BackgroundTask.objects.update(status="Stopped")
+    writer.answer_no_more("run")
+    writer._say_again_what_runs()
+    assert writer.flush()
+    assert statuses() == {"run": "Stopped"}
+
+
 def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +344,27 @@ tell("parent after", "Running")
     assert set(workers) == {"parent before", "child", "parent after"}
     assert workers["parent before"] == workers["parent after"] != workers["child"]
     assert Heartbeat.objects.get().name == workers["child"], "who leaves by os._exit cannot say so"
+
+
+def test_a_job_is_answered_for_while_it_runs() -> None:
+    said = run_python("""
+from tempfile import TemporaryDirectory
+from threading import Thread
+from monitoring.recording import writer
+from monitoring.recording.job import record_job
+
+def end_it_once_it_is_answered_for():
+    while not writer._writer._running: pass
+    open(fifo, "w").close()
+
+with TemporaryDirectory() as folder:
+    os.mkfifo(fifo := folder + "/fifo")
+    Thread(target=end_it_once_it_is_answered_for, daemon=True).start()
+    assert record_job("backup", ["cat", fifo]) == 0
+assert not writer._writer._running
+""")
+    assert said == ""
+    assert BackgroundTask.objects.get().status == "Completed"
 
 
 def test_what_waits_when_a_process_forks_is_written_once() -> None:
