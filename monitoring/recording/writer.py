@@ -146,7 +146,10 @@ class Writer:
         self._taken: Sequence[RunEvent] = ()
 
     def put(self, event: RunEvent) -> None:
-        """Notes the event; written it is by and by. One more than memory may hold is dropped and counted."""
+        """Notes the event; written it is by and by. One more than memory may hold is dropped and counted.
+
+        Endings have as much room again: they say what their start said, and without them a run would go on for ever.
+        """
         if self._is_closed:  # the process ends: its last word
             write_at_once(event)
             return
@@ -155,7 +158,7 @@ class Writer:
             self._answers = True
         else:
             self.answer_no_more(event.task_id)
-        if self._queue.qsize() < EVENTS_MAX:
+        if self._queue.qsize() < (2 * EVENTS_MAX if event.finished_at else EVENTS_MAX):
             self._queue.put(event)
         else:
             self._count_dropped()

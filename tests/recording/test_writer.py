@@ -204,6 +204,23 @@ def test_memory_has_a_bound_and_what_is_dropped_is_counted(
     assert "Events of runs are dropped" in caplog.text
 
 
+def test_where_starts_are_dropped_already_there_is_room_for_the_ends_of_what_runs(
+    writer: Writer, outage: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_MAX", 10)
+    outage.set()
+    writer.put(make_event("first"))
+    wait_for(lambda: writer._queue.empty())
+    for number in range(12):
+        writer.put(make_event(f"{number}", "Running", started_at=NOW))
+    for number in range(12):
+        writer.put(make_event(f"{number}", "Completed", 2, started_at=NOW, finished_at=NOW))
+    assert writer.worker.dropped == 4, "two starts, and two ends since the room for them is bounded too"
+    outage.clear()
+    assert writer.flush()
+    assert statuses() == {"first": "Queued"} | {f"{number}": "Completed" for number in range(10)}
+
+
 def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     writer.put(make_event())
     assert writer.flush()
