@@ -162,14 +162,14 @@ class Writer:
             self._queue.put(event)
         else:
             self._count_dropped()
-        if self._thread is None:
-            self._start()
+        self._start()
 
     def answer_for_runs(self, start: RunEvent | None = None) -> None:
         if start:
             self._running[start.task_id] = start
         self._answers = True
         self._start()
+        self._queue.put(Event())  # a thread that waits already would beat only when that is over
 
     def answer_no_more(self, task_id: str) -> None:
         self._running.pop(task_id, None)
@@ -178,6 +178,7 @@ class Writer:
         """Waits until all that was put before is written, at most `timeout` seconds; returns whether it is."""
         if self._thread is None:
             return True
+        self._start()
         self._queue.put(mark := Event())
         return mark.wait(timeout)
 
@@ -201,8 +202,13 @@ class Writer:
             self._touching.release()
 
     def _start(self) -> None:
+        """Starts the thread, unless it lives; one that died is replaced, and what it was about to write has gone."""
+        if self._is_closed or (self._thread and self._thread.is_alive()):
+            return
         with self._lock:
-            if self._thread is None:
+            if not (self._thread and self._thread.is_alive()):
+                self.worker.dropped += len(self._taken)
+                self._taken = ()
                 self._thread = Thread(target=self._work, name="monitoring-writer", daemon=True)
                 self._thread.start()
 

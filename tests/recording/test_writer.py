@@ -87,6 +87,17 @@ def outage() -> Iterator[Event]:
         yield is_away
 
 
+def die_once() -> Execute:
+    deaths = [GeneratorExit()]
+
+    def die(execute: Execute, *args: Any) -> Any:
+        if deaths:
+            raise deaths.pop()
+        return execute(*args)
+
+    return die
+
+
 def test_what_is_put_is_written(writer: Writer) -> None:
     writer.put(make_event())
     writer.put(make_event(status="Running", seq=2, started_at=NOW, attempts=1))
@@ -230,6 +241,24 @@ def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     assert Heartbeat.objects.get().name == writer.worker.name
     writer.close()
     assert not Heartbeat.objects.exists()
+
+
+def test_it_beats_at_once_when_it_begins_to_answer_for_runs_though_its_thread_waits(writer: Writer) -> None:
+    writer.put(make_event())
+    assert writer.flush()
+    writer.answer_for_runs()
+    assert writer.has_beaten.wait(4)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced_and_what_it_held_is_counted(writer: Writer) -> None:
+    with in_the_thread(die_once()):
+        writer.put(make_event("lost"))
+        wait_for(lambda: not writer._thread.is_alive())
+    writer.put(make_event("next"))
+    assert writer.flush()
+    assert statuses() == {"next": "Queued"}
+    wait_for(lambda: Heartbeat.objects.filter(dropped=1).exists())
 
 
 def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Writer) -> None:
