@@ -25,6 +25,7 @@ from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
+from monitoring.models.background_task import WORKER_MAX
 from monitoring.recording import djangotasks
 from monitoring.recording.arguments import Call, context_id_of, named, places_of
 from monitoring.recording.order import instant, place
@@ -32,7 +33,7 @@ from monitoring.recording.privacy import written_error, written_parameters, writ
 from monitoring.recording.workers import waiting_runs
 from monitoring.recording.writer import answer_for_runs, flush, observe, when_workers_are_lost
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
-from monitoring.values.text import storable_name
+from monitoring.values.text import storable, storable_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ _MOST_RETRIES = 1024
 
 # A run of these statuses needs no other word about how it ended.
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.STOPPED, RunStatus.CANCELLED})
+_WAITS = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.INVALIDATED})
 _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 
 
@@ -99,13 +101,21 @@ def registered_names(huey: Huey = HUEY) -> list[str]:
     return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
+def queue_name(huey: Huey) -> str:
+    """What stands in the worker's stead while a run waits in this queue; unlike a worker's name it has no colon."""
+    return storable(f"huey {huey.name}".replace(":", " "))[:WORKER_MAX]
+
+
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     """Records the runs of every task of this Huey but those of the given task wrappers."""
     unrecorded = {wrapper.task_class for wrapper in except_for}
+    queue = queue_name(huey)
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(lambda: event_of(signal, task, exc, instant(), huey.utc), f"{signal} of {task.name} {task.id}")
+            observe(
+                lambda: event_of(signal, task, exc, instant(), huey.utc, queue), f"{signal} of {task.name} {task.id}"
+            )
 
     def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded and _known(task).status not in _OVER:
@@ -126,28 +136,26 @@ def _end_what_left_the_queue(huey: Huey) -> Callable[[datetime], None]:
     missed: set[str] = set()
 
     def end_what_left_the_queue(now: datetime) -> None:
-        names = {storable_name(task_class.__name__) for task_class in huey._registry._registry.values()}
-        waiting = waiting_runs(names, now, database_alias())
+        waiting = waiting_runs(queue_name(huey), now, database_alias())
         known = {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())} if waiting else set()
         gone = waiting.keys() - known
         for task_id in gone & missed:
-            name = waiting[task_id]
-            observe(partial(_lost, task_id, name), f"loss of {name} {task_id}")
+            name, seq = waiting[task_id]
+            observe(partial(_lost, task_id, name, seq), f"loss of {name} {task_id}")
         missed.clear()
         missed.update(gone)
 
     return end_what_left_the_queue
 
 
-def _lost(task_id: str, task_name: str) -> RunEvent:
-    """Newer than any wait, and older than any start, should there be one after all."""
-    now = instant()
+def _lost(task_id: str, task_name: str, seq: int) -> RunEvent:
+    """Newer than the wait, whose place is given, and older than any start, should there be one after all."""
     return RunEvent(
         task_id=task_id,
         task_name=task_name,
         status=RunStatus.STOPPED,
-        seq=place(0, now),
-        finished_at=now,
+        seq=seq + 1,
+        finished_at=instant(),
         errors=WORKER_LOST,
     )
 
@@ -175,8 +183,12 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
     huey.enqueue, huey.execute = telling_enqueue, telling_execute
 
 
-def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True) -> RunEvent:
+def event_of(
+    signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True, queue: str = ""
+) -> RunEvent:
     """The event that a signal stands for; `utc` says in which clock Huey writes its naive times.
+
+    `queue` is named where the run waits.
 
     Raises KeyError for a signal that the Huey known here does not have.
     """
@@ -199,6 +211,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         started_at=known.started_at if is_start or meaning.ends else None,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
+        worker=queue if status in _WAITS else "",
         errors=_errors(meaning, exc),
         parameters=known.parameters,
         context_id=known.context_id,
