@@ -11,7 +11,7 @@ hooks of their shutdown.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial, wraps
@@ -31,7 +31,7 @@ from monitoring.recording.arguments import Call, context_id_of, named, places_of
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import answer_for_runs, flush, observe, when_workers_are_lost
+from monitoring.recording.writer import Ask, answer_for_runs, flush, observe, when_workers_are_lost
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable, storable_name
 
@@ -71,6 +71,7 @@ SIGNALS = {
 }
 
 _MOST_RETRIES = 1024
+_MOST_ASKED_FOR = 10_000  # tasks in a queue
 
 # A run of these statuses needs no other word about how it ended.
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.STOPPED, RunStatus.CANCELLED})
@@ -128,24 +129,31 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     huey.on_shutdown("monitoring")(flush)
 
 
-def _end_what_left_the_queue(huey: Huey) -> Callable[[datetime], None]:
+def _end_what_left_the_queue(huey: Huey) -> Ask:
     """Finds runs that a worker had taken when it was killed, just before it could write that it runs them.
 
-    A living worker may have taken one that very moment; so it is over only if it is still missing the next time.
+    A living worker may have taken one that very moment; so it is over only if it is still missing the next time. A
+    queue is read as a whole, so one that is too long is not asked.
     """
     missed: set[str] = set()
 
-    def end_what_left_the_queue(now: datetime) -> None:
+    def ask(now: datetime) -> Callable[[], None] | None:
         waiting = waiting_runs(queue_name(huey), now, database_alias())
-        known = {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())} if waiting else set()
-        gone = waiting.keys() - known
+        if not waiting:
+            missed.clear()
+        return partial(end_what_left, waiting) if waiting else None
+
+    def end_what_left(waiting: Mapping[str, tuple[str, int]]) -> None:
+        if huey.pending_count() + huey.scheduled_count() > _MOST_ASKED_FOR:
+            return
+        gone = waiting.keys() - {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())}
         for task_id in gone & missed:
             name, seq = waiting[task_id]
             observe(partial(_lost, task_id, name, seq), f"loss of {name} {task_id}")
         missed.clear()
         missed.update(gone)
 
-    return end_what_left_the_queue
+    return ask
 
 
 def _lost(task_id: str, task_name: str, seq: int) -> RunEvent:

@@ -27,6 +27,8 @@ from monitoring.values.run_event import RunEvent, RunStatus
 
 logger = logging.getLogger("monitoring")
 
+Ask = Callable[[datetime], Callable[[], None] | None]
+
 # Seconds. No linger costs more under load, a longer one loses more when the process is killed.
 QUIET = 0.1
 LINGER = 0.006
@@ -60,10 +62,11 @@ def flush(timeout: float = FLUSH_WITHIN) -> bool:
     return _writer.flush(timeout)
 
 
-def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
+def when_workers_are_lost(ask: Ask) -> None:
     """Has `ask` called, in the thread, when a worker is found dead, and some seconds later once more.
 
-    It is for runs that were not known to be its own yet; `now` is the database's.
+    It is for runs that were not known to be its own yet; `now` is the database's. What it returns is called in a thread
+    of its own, since it asks somebody else, who may hang; until it is done nothing new is asked.
     """
     _asked_about_losses.append(ask)
 
@@ -89,7 +92,7 @@ def wait_for_a_beat(timeout: float) -> bool:
     return _is_tested() or _writer.has_beaten.wait(timeout)
 
 
-_asked_about_losses: list[Callable[[datetime], None]] = []
+_asked_about_losses: list[Ask] = []
 
 
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
@@ -127,6 +130,14 @@ def write_at_once(event: RunEvent) -> None:
         upsert([event], using)
 
 
+def _ask_all(questions: Sequence[Callable[[], None]]) -> None:
+    for question in questions:
+        try:
+            question()
+        except Exception as error:
+            logger.warning("A queue was not asked for what a lost worker had taken: %s", error)
+
+
 class Writer:
     """One for each process. The thread starts with the first event."""
 
@@ -142,6 +153,7 @@ class Writer:
         self._answers = False
         self._dead: set[str] = set()
         self._asks = 0
+        self._asking: Thread | None = None
         self._running: dict[str, RunEvent] = {}
         self._taken: Sequence[RunEvent] = ()
 
@@ -328,10 +340,11 @@ class Writer:
         if dead - self._dead:
             self._asks = 2
         self._dead = dead
-        if self._asks:
+        if self._asks and not (self._asking and self._asking.is_alive()):
             self._asks -= 1
-            for ask in _asked_about_losses:
-                ask(now)
+            questions = [question for ask in _asked_about_losses if (question := ask(now))]
+            self._asking = Thread(target=_ask_all, args=[questions], name="monitoring-asking", daemon=True)
+            self._asking.start()
 
     def _say_again_what_runs(self) -> None:
         """Another process may have thought that this one is dead, and have ended its runs."""

@@ -983,8 +983,19 @@ def test_a_completed_run_stays_so_when_its_successor_cannot_be_enqueued(away: Aw
     assert statuses == {"job": "Completed", "successor": "Stopped"}
 
 
-def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+def asking(huey: MemoryHuey) -> Callable[[datetime], None]:
+    """Asks as the writer does, but here and now."""
     ask = _end_what_left_the_queue(huey)
+
+    def ask_at(now: datetime) -> None:
+        if question := ask(now):
+            question()
+
+    return ask_at
+
+
+def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+    ask = asking(huey)
     job = job_of(huey)
     for _ in range(3):
         job()
@@ -1005,7 +1016,7 @@ def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: Me
 
 
 def test_a_retry_that_a_killed_worker_took_is_lost_too(huey: MemoryHuey) -> None:
-    ask = _end_what_left_the_queue(huey)
+    ask = asking(huey)
 
     @huey.task(retries=1)
     def fail_and_be_retried() -> None:
@@ -1023,6 +1034,18 @@ def test_a_retry_that_a_killed_worker_took_is_lost_too(huey: MemoryHuey) -> None
     assert "ValueError" in run().errors
 
 
+def test_a_queue_that_is_too_long_is_not_read(huey: MemoryHuey, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = asking(huey)
+    job = job_of(huey)
+    for _ in range(3):
+        job()
+    huey.dequeue()
+    monkeypatch.setattr("monitoring.recording.huey._MOST_ASKED_FOR", 1)
+    for _ in range(2):
+        ask(timezone.now() + timedelta(minutes=1))
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}
+
+
 def test_a_run_names_its_queue_until_it_starts(huey: MemoryHuey) -> None:
     job_of(huey)()
     assert run().worker == queue_name(huey) == f"huey {huey.name}"
@@ -1035,7 +1058,7 @@ def test_the_name_of_a_queue_is_never_like_that_of_a_worker() -> None:
 
 
 def test_runs_of_other_queues_and_young_ones_are_not_missed(huey: MemoryHuey) -> None:
-    ask = _end_what_left_the_queue(huey)
+    ask = asking(huey)
     job = job_of(huey)
     job()
     huey.dequeue()

@@ -291,14 +291,35 @@ def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[datetime] = []
-    monkeypatch.setattr(module, "_asked_about_losses", [asked.append])
+    answers: list[int] = []
+    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or (lambda: answers.append(1))])
     monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
     writer.worker.beat_at = database_now()
     for deaths in range(1, 3):
         Heartbeat.objects.create(name=f"host:{deaths}:a", beat_at=database_now() - timedelta(minutes=1))
         for _ in range(4):
             writer._beat()
-        assert len(asked) == 2 * deaths
+            writer._asking.join()
+        assert len(asked) == len(answers) == 2 * deaths
+
+
+def test_a_queue_that_hangs_holds_up_no_beat_and_is_not_asked_again_meanwhile(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+    answer = Event()
+    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or answer.wait])
+    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.worker.beat_at = database_now()
+    Heartbeat.objects.create(name="host:1:a", beat_at=database_now() - timedelta(minutes=1))
+    for _ in range(3):
+        writer._beat()
+    assert len(asked) == 1
+    answer.set()
+    writer._asking.join()
+    writer._beat()
+    writer._asking.join()
+    assert len(asked) == 2
 
 
 def test_what_is_observed_after_the_end_is_written_at_once(writer: Writer) -> None:
