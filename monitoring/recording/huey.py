@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial, wraps
+from multiprocessing import parent_process
+from threading import current_thread, main_thread
 from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
@@ -31,7 +33,7 @@ from monitoring.recording.arguments import Call, context_id_of, named, places_of
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import Ask, answer_for_runs, flush, observe, when_workers_are_lost
+from monitoring.recording.writer import Ask, answer_for_runs, close, flush, observe, when_workers_are_lost
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable, storable_name
 
@@ -126,7 +128,13 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     _tell_what_is_raised(huey, record_raised)
     when_workers_are_lost(_end_what_left_the_queue(huey))
     huey.on_startup("monitoring")(answer_for_runs)
-    huey.on_shutdown("monitoring")(flush)
+    huey.on_shutdown("monitoring")(_write_what_is_left)
+
+
+def _write_what_is_left() -> None:
+    """Called at the end of each worker; of one that is a thread the process goes on."""
+    is_process = parent_process() is not None and current_thread() is main_thread()
+    close() if is_process else flush()
 
 
 def _end_what_left_the_queue(huey: Huey) -> Ask:

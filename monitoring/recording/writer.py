@@ -62,6 +62,11 @@ def flush(timeout: float = FLUSH_WITHIN) -> bool:
     return _writer.flush(timeout)
 
 
+def close() -> None:
+    """The same at the end of a process that leaves without Python's own exit; it also says that it no longer lives."""
+    _writer.close()
+
+
 def when_workers_are_lost(ask: Ask) -> None:
     """Has `ask` called, in the thread, when a worker is found dead, and some seconds later once more.
 
