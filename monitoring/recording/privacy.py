@@ -29,6 +29,15 @@ _SECRET_CONTEXT = re.compile(
 )
 
 
+# A name that smells, a `=` or `:`, and what follows, quoted or not; names are short, so that no long word is slow.
+_SECRET_IN_TEXT = re.compile(
+    r"""(?ix) (?P<before> (?<![\w-]) [\w-]{0,40}? (?:password|passwd|token|secret|key|authorization) [\w-]{0,40}
+        ["']? (?: [ \t]*=[ \t]* | [ \t]*:[ \t]+ | (?<=["']):) (?:(?:bearer|basic)[ \t]+)? )
+    (?: "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [^\s,;&"')\]}]+ )"""
+)
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}(?=@)")
+
+
 def is_secret(name: str) -> bool:
     """Whether a value under this name is no context id; an `order_key` is one, an `api_key` is not."""
     return bool(_SECRET_CONTEXT.search(name))
@@ -59,7 +68,14 @@ def written_error(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception:
         text = f"{type(error).__name__} (it cannot be printed)"
-    return tail(storable(text.strip()), ERRORS_MAX)
+    # Masked once it is cut, so that it takes no longer the longer it is; the cut itself may halve a secret's name.
+    return masked(tail(storable(text.strip()), ERRORS_MAX))
+
+
+def masked(text: str) -> str:
+    """The text without passwords in addresses, and without what stands after a name that smells of a secret."""
+    text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
+    return _SECRET_IN_TEXT.sub(rf"\g<before>{MASK}", text)
 
 
 def written_reason(reason: str, cause: object) -> str:
