@@ -14,6 +14,7 @@ from functools import partial
 
 from monitoring.recording.code import Run
 from monitoring.recording.order import instant
+from monitoring.recording.privacy import masked
 from monitoring.recording.spool import Writing
 from monitoring.recording.writer import answer_for_runs, answer_no_more, wait_for_a_beat
 from monitoring.values.run_event import RunStatus
@@ -73,7 +74,7 @@ def ending(returncode: int, output: bytes) -> tuple[RunStatus, str]:
     if returncode == 0:
         return RunStatus.COMPLETED, ""
     reason = f"Exit status {returncode}" if returncode > 0 else f"Ended by signal {_signal_name(-returncode)}"
-    said = tail(storable(output.decode("utf-8", "replace").strip()), OUTPUT_MAX)
+    said = tail(masked(storable(output.decode("utf-8", "replace").strip())), OUTPUT_MAX)
     return RunStatus.STOPPED, f"{reason}; the end of its output:\n{said}" if said else reason
 
 
