@@ -184,9 +184,10 @@ class Writer:
     def answer_for_runs(self, start: RunEvent | None = None) -> None:
         if start:
             self._running[start.task_id] = start
-        self._answers = True
+        if not self._answers:
+            self._answers = True
+            self._queue.put(Event())  # a thread that waits already would beat only when that is over
         self._start()
-        self._queue.put(Event())  # a thread that waits already would beat only when that is over
 
     def answer_no_more(self, task_id: str) -> None:
         self._running.pop(task_id, None)
