@@ -27,7 +27,7 @@ from celery.utils.time import maybe_make_aware
 from monitoring.recording.arguments import Call, context_id_of, named
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
-from monitoring.recording.writer import flush, observe
+from monitoring.recording.writer import close, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
 
@@ -87,7 +87,7 @@ def connect() -> None:
     """Records the runs of every Celery task; to call it again changes nothing."""
     for signal, handler in _HANDLERS.items():
         signal.connect(handler, dispatch_uid=f"monitoring {handler.__name__}")
-    signals.worker_process_shutdown.connect(_worker_process_shutdown, dispatch_uid="monitoring flush")
+    signals.worker_process_shutdown.connect(_worker_process_shutdown, dispatch_uid="monitoring close")
 
 
 def event_of(
@@ -229,7 +229,7 @@ def _task_postrun(task: Any, task_id: str, retval: Any, state: str | None, **_: 
 
 def _worker_process_shutdown(**_: Any) -> None:
     """Celery's processes leave without Python's own exit."""
-    flush()
+    close()
 
 
 # Functions of the module, since Celery holds them weakly.

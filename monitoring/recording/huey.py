@@ -11,10 +11,12 @@ hooks of their shutdown.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial, wraps
+from multiprocessing import parent_process
+from threading import current_thread, main_thread
 from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
@@ -25,14 +27,15 @@ from huey.contrib.djhuey import HUEY
 from huey.exceptions import CancelExecution, HueyException
 
 from monitoring.models import database_alias
+from monitoring.models.background_task import WORKER_MAX
 from monitoring.recording import djangotasks
 from monitoring.recording.arguments import Call, context_id_of, named, places_of
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import answer_for_runs, flush, observe, when_workers_are_lost
+from monitoring.recording.writer import Ask, answer_for_runs, close, flush, observe, when_workers_are_lost
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
-from monitoring.values.text import storable_name
+from monitoring.values.text import storable, storable_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,11 @@ SIGNALS = {
 }
 
 _MOST_RETRIES = 1024
+_MOST_ASKED_FOR = 10_000  # tasks in a queue
 
 # A run of these statuses needs no other word about how it ended.
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.STOPPED, RunStatus.CANCELLED})
+_WAITS = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.INVALIDATED})
 _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 
 
@@ -99,13 +104,21 @@ def registered_names(huey: Huey = HUEY) -> list[str]:
     return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
+def queue_name(huey: Huey) -> str:
+    """What stands in the worker's stead while a run waits in this queue; unlike a worker's name it has no colon."""
+    return storable(f"huey {huey.name}".replace(":", " "))[:WORKER_MAX]
+
+
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     """Records the runs of every task of this Huey but those of the given task wrappers."""
     unrecorded = {wrapper.task_class for wrapper in except_for}
+    queue = queue_name(huey)
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(lambda: event_of(signal, task, exc, instant(), huey.utc), f"{signal} of {task.name} {task.id}")
+            observe(
+                lambda: event_of(signal, task, exc, instant(), huey.utc, queue), f"{signal} of {task.name} {task.id}"
+            )
 
     def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded and _known(task).status not in _OVER:
@@ -115,39 +128,50 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     _tell_what_is_raised(huey, record_raised)
     when_workers_are_lost(_end_what_left_the_queue(huey))
     huey.on_startup("monitoring")(answer_for_runs)
-    huey.on_shutdown("monitoring")(flush)
+    huey.on_shutdown("monitoring")(_write_what_is_left)
 
 
-def _end_what_left_the_queue(huey: Huey) -> Callable[[datetime], None]:
+def _write_what_is_left() -> None:
+    """Called at the end of each worker; of one that is a thread the process goes on."""
+    is_process = parent_process() is not None and current_thread() is main_thread()
+    close() if is_process else flush()
+
+
+def _end_what_left_the_queue(huey: Huey) -> Ask:
     """Finds runs that a worker had taken when it was killed, just before it could write that it runs them.
 
-    A living worker may have taken one that very moment; so it is over only if it is still missing the next time.
+    A living worker may have taken one that very moment; so it is over only if it is still missing the next time. A
+    queue is read as a whole, so one that is too long is not asked.
     """
     missed: set[str] = set()
 
-    def end_what_left_the_queue(now: datetime) -> None:
-        names = {storable_name(task_class.__name__) for task_class in huey._registry._registry.values()}
-        waiting = waiting_runs(names, now, database_alias())
-        known = {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())} if waiting else set()
-        gone = waiting.keys() - known
+    def ask(now: datetime) -> Callable[[], None] | None:
+        waiting = waiting_runs(queue_name(huey), now, database_alias())
+        if not waiting:
+            missed.clear()
+        return partial(end_what_left, waiting) if waiting else None
+
+    def end_what_left(waiting: Mapping[str, tuple[str, int]]) -> None:
+        if huey.pending_count() + huey.scheduled_count() > _MOST_ASKED_FOR:
+            return
+        gone = waiting.keys() - {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())}
         for task_id in gone & missed:
-            name = waiting[task_id]
-            observe(partial(_lost, task_id, name), f"loss of {name} {task_id}")
+            name, seq = waiting[task_id]
+            observe(partial(_lost, task_id, name, seq), f"loss of {name} {task_id}")
         missed.clear()
         missed.update(gone)
 
-    return end_what_left_the_queue
+    return ask
 
 
-def _lost(task_id: str, task_name: str) -> RunEvent:
-    """Newer than any wait, and older than any start, should there be one after all."""
-    now = instant()
+def _lost(task_id: str, task_name: str, seq: int) -> RunEvent:
+    """Newer than the wait, whose place is given, and older than any start, should there be one after all."""
     return RunEvent(
         task_id=task_id,
         task_name=task_name,
         status=RunStatus.STOPPED,
-        seq=place(0, now),
-        finished_at=now,
+        seq=seq + 1,
+        finished_at=instant(),
         errors=WORKER_LOST,
     )
 
@@ -175,8 +199,12 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
     huey.enqueue, huey.execute = telling_enqueue, telling_execute
 
 
-def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True) -> RunEvent:
+def event_of(
+    signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True, queue: str = ""
+) -> RunEvent:
     """The event that a signal stands for; `utc` says in which clock Huey writes its naive times.
+
+    `queue` is named where the run waits.
 
     Raises KeyError for a signal that the Huey known here does not have.
     """
@@ -199,6 +227,7 @@ def event_of(signal: str, task: Any, exc: BaseException | None, now: datetime, u
         started_at=known.started_at if is_start or meaning.ends else None,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
+        worker=queue if status in _WAITS else "",
         errors=_errors(meaning, exc),
         parameters=known.parameters,
         context_id=known.context_id,

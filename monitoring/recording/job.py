@@ -14,8 +14,9 @@ from functools import partial
 
 from monitoring.recording.code import Run
 from monitoring.recording.order import instant
+from monitoring.recording.privacy import masked
 from monitoring.recording.spool import Writing
-from monitoring.recording.writer import answer_for_runs, wait_for_a_beat
+from monitoring.recording.writer import answer_for_runs, answer_no_more, wait_for_a_beat
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import storable, tail
 
@@ -44,6 +45,7 @@ def record_job(name: str, command: Sequence[str], context_id: str | None = None)
     writings: list[Writing] = []
 
     def note_end(status: RunStatus, errors: str) -> None:
+        answer_no_more(run.task_id)
         writings.append(Writing(run.ended(status, errors, instant())))
 
     job = _Job()
@@ -52,7 +54,8 @@ def record_job(name: str, command: Sequence[str], context_id: str | None = None)
             process = job.start(command)
             # This process beats while the job runs: killed, it leaves a run that others find lost. A run whose worker
             # never said that it lives would be so at once, so that is said first.
-            start = replace(run.started(), worker=answer_for_runs())
+            started = run.started()
+            start = replace(started, worker=answer_for_runs(started))
             writings.append(Writing(start, after=partial(wait_for_a_beat, PATIENCE)))
             job.attend(process, wakeup, lambda: note_end(*ending(process.returncode, bytes(job.output))))
     except CannotStart as failure:
@@ -71,7 +74,7 @@ def ending(returncode: int, output: bytes) -> tuple[RunStatus, str]:
     if returncode == 0:
         return RunStatus.COMPLETED, ""
     reason = f"Exit status {returncode}" if returncode > 0 else f"Ended by signal {_signal_name(-returncode)}"
-    said = tail(storable(output.decode("utf-8", "replace").strip()), OUTPUT_MAX)
+    said = tail(masked(storable(output.decode("utf-8", "replace").strip())), OUTPUT_MAX)
     return RunStatus.STOPPED, f"{reason}; the end of its output:\n{said}" if said else reason
 
 

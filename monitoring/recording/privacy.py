@@ -25,8 +25,18 @@ _VALUES_MAX = 1_000
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
 _SECRET_CONTEXT = re.compile(
-    "password|passwd|token|secret|(api|access|private|auth|encryption)_?key|authorization", re.IGNORECASE
+    "password|passwd|token|secret|(api|access|private|auth|encryption)[_-]?key|authorization", re.IGNORECASE
 )
+
+
+# A name like that, `=` or `:`, and what follows, quoted or not. An exception's name is none. The bounds keep it fast.
+_SECRET_IN_TEXT = re.compile(
+    rf"""(?x) ( (?<![\w-]) [\w-]{{0,40}}? (?i:{_SECRET_CONTEXT.pattern})
+        (?!\w*(?:Error|Exception|Warning)\b) [\w-]{{0,40}}
+        ["']? (?: [ \t]*=[ \t]* | [ \t]*:[ \t]+ | (?<=["']): ) (?i:(?:bearer|basic)[ \t]+)? )
+    (?: "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [^\s,;&"')\]}}]+ )"""
+)
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/]{1,200}(?=@)")
 
 
 def is_secret(name: str) -> bool:
@@ -59,13 +69,20 @@ def written_error(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception:
         text = f"{type(error).__name__} (it cannot be printed)"
-    return tail(storable(text.strip()), ERRORS_MAX)
+    # Of a very long one only what may remain is looked through, and more, so that no cut parts a secret from its name.
+    return tail(masked(storable(text.strip()[-2 * ERRORS_MAX :])), ERRORS_MAX)
+
+
+def masked(text: str) -> str:
+    """The text without passwords in addresses, and without what stands after a name that smells of a secret."""
+    text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
+    return _SECRET_IN_TEXT.sub(rf"\1{MASK}", text)
 
 
 def written_reason(reason: str, cause: object) -> str:
     """A reason in our words and, in the same line, what its cause says about it."""
     try:
-        detail = one_line(head(str(cause), REASON_MAX)) if cause is not None else ""
+        detail = one_line(masked(head(str(cause), REASON_MAX))) if cause is not None else ""
     except Exception:
         detail = f"a {type(cause).__name__} (it cannot be printed)"
     return storable(f"{reason}: {detail}" if detail else reason)

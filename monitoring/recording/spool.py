@@ -80,11 +80,16 @@ def keep(event: RunEvent) -> Path:
 def write_kept() -> None:
     """Writes what is kept, the oldest first, and removes it; several may do so at once. Never raises.
 
-    What can never be written is set aside and reported. Each event is written alone, since it may have been before.
+    What can never be written is set aside, what cannot be read or moved is passed over, and both are reported. Each
+    event is written alone, since it may have been before.
     """
     try:
         for path in sorted(spool_folder().glob("*.json")):
-            _write_file(path)
+            try:
+                _write_file(path)
+            except OSError as error:
+                hint = "let record_run and the worker run as the same user, or remove it"
+                logger.error("What is kept of a run as %s cannot be read or moved: %s; %s", path, error.strerror, hint)
     except (InterfaceError, OperationalError):
         return  # away again, so the rest stays
     except Exception:

@@ -57,8 +57,8 @@ ON CONFLICT (task_id) DO UPDATE SET
   submitted_at = COALESCE(run.submitted_at, excluded.submitted_at),
   parameters = CASE WHEN run.parameters = '' THEN excluded.parameters ELSE run.parameters END,
   context_id = COALESCE(run.context_id, excluded.context_id),
-  worker = CASE WHEN excluded.seq > run.seq AND excluded.worker <> '' OR run.worker = '' THEN excluded.worker
-                ELSE run.worker END,
+  worker = CASE WHEN excluded.seq > run.seq AND (excluded.worker <> '' OR excluded.attempts > 0)
+                  OR run.worker = '' AND run.attempts = 0 THEN excluded.worker ELSE run.worker END,
   seq = CASE WHEN excluded.seq > run.seq THEN excluded.seq ELSE run.seq END
 """
 
@@ -81,7 +81,8 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
         earlier_errors=_earlier_errors(old, event, is_newer),
         parameters=old.parameters or event.parameters,
         context_id=event.context_id if old.context_id is None else old.context_id,
-        worker=newer.worker or older.worker,
+        # Whoever starts a run has it, named or not; until then its queue may be named.
+        worker=newer.worker or ("" if newer.attempts else older.worker),
     )
 
 

@@ -7,7 +7,6 @@ the machine, all beats are old.
 
 import os
 import socket
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -88,22 +87,22 @@ def end_lost_runs(now: datetime, using: str) -> int:
     Their place in the order stays: whatever their worker still has to say is newer.
     """
     alive = Heartbeat.objects.using(using).filter(beat_at__gte=now - DEAD_AFTER)
-    running = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING).exclude(worker="")
+    running = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING, worker__contains=":")
     lost = running.exclude(worker__in=alive.values("name"))
     return lost.update(status=RunStatus.STOPPED, errors=WORKER_LOST, finished_at=now)
 
 
-def waiting_runs(task_names: Collection[str], now: datetime, using: str) -> dict[str, str]:
-    """The runs that have waited longer than a worker may be silent: task ids to their names.
+def waiting_runs(queue: str, now: datetime, using: str) -> dict[str, tuple[str, int]]:
+    """The runs of this queue that have waited longer than a worker may be silent: task ids to names and places.
 
-    Only the newest runs are looked through, since no index knows these.
+    `queue` stands in the worker's stead. Only the newest runs are looked through, since no index knows these.
     """
     runs = BackgroundTask.objects.using(using)
     newest = runs.order_by("-id").values_list("id", flat=True).first() or 0
-    waiting = runs.filter(
-        id__gt=newest - LOOKED_THROUGH, status=RunStatus.QUEUED, submitted_at__lt=now - DEAD_AFTER
-    ).values_list("task_id", "task_name")
-    return {task_id: name for task_id, name in waiting if name in task_names}
+    since = now - DEAD_AFTER
+    waits = Q(status=RunStatus.QUEUED, submitted_at__lt=since) | Q(status=RunStatus.INVALIDATED, finished_at__lt=since)
+    waiting = runs.filter(waits, id__gt=newest - LOOKED_THROUGH, worker=queue)
+    return {run.task_id: (run.task_name, run.seq) for run in waiting.only("task_id", "task_name", "seq")}
 
 
 def forget_the_dead(now: datetime, using: str) -> None:

@@ -27,6 +27,8 @@ from monitoring.values.run_event import RunEvent, RunStatus
 
 logger = logging.getLogger("monitoring")
 
+Ask = Callable[[datetime], Callable[[], None] | None]
+
 # Seconds. No linger costs more under load, a longer one loses more when the process is killed.
 QUIET = 0.1
 LINGER = 0.006
@@ -60,20 +62,34 @@ def flush(timeout: float = FLUSH_WITHIN) -> bool:
     return _writer.flush(timeout)
 
 
-def when_workers_are_lost(ask: Callable[[datetime], None]) -> None:
+def close() -> None:
+    """The same at the end of a process that leaves without Python's own exit; it also says that it no longer lives."""
+    _writer.close()
+
+
+def when_workers_are_lost(ask: Ask) -> None:
     """Has `ask` called, in the thread, when a worker is found dead, and some seconds later once more.
 
-    It is for runs that were not known to be its own yet; `now` is the database's.
+    It is for runs that were not known to be its own yet; `now` is the database's. What it returns is called in a thread
+    of its own, since it asks somebody else, who may hang; until it is done nothing new is asked.
     """
     _asked_about_losses.append(ask)
 
 
-def answer_for_runs() -> str:
-    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does."""
+def answer_for_runs(start: RunEvent | None = None) -> str:
+    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does.
+
+    `start` is that of a run which is written by other means; it is answered for until `answer_no_more`.
+    """
     if _is_tested():
         return ""
-    _writer.answer_for_runs()
+    _writer.answer_for_runs(start)
     return _writer.worker.name
+
+
+def answer_no_more(task_id: str) -> None:
+    """The run is over, and its end is written by other means."""
+    _writer.answer_no_more(task_id)
 
 
 def wait_for_a_beat(timeout: float) -> bool:
@@ -81,7 +97,7 @@ def wait_for_a_beat(timeout: float) -> bool:
     return _is_tested() or _writer.has_beaten.wait(timeout)
 
 
-_asked_about_losses: list[Callable[[datetime], None]] = []
+_asked_about_losses: list[Ask] = []
 
 
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
@@ -119,6 +135,14 @@ def write_at_once(event: RunEvent) -> None:
         upsert([event], using)
 
 
+def _ask_all(questions: Sequence[Callable[[], None]]) -> None:
+    for question in questions:
+        try:
+            question()
+        except Exception as error:
+            logger.warning("A queue was not asked for what a lost worker had taken: %s", error)
+
+
 class Writer:
     """One for each process. The thread starts with the first event."""
 
@@ -134,11 +158,15 @@ class Writer:
         self._answers = False
         self._dead: set[str] = set()
         self._asks = 0
+        self._asking: Thread | None = None
         self._running: dict[str, RunEvent] = {}
         self._taken: Sequence[RunEvent] = ()
 
     def put(self, event: RunEvent) -> None:
-        """Notes the event; written it is by and by. One more than memory may hold is dropped and counted."""
+        """Notes the event; written it is by and by. One more than memory may hold is dropped and counted.
+
+        Endings have as much room again: they say what their start said, and without them a run would go on for ever.
+        """
         if self._is_closed:  # the process ends: its last word
             write_at_once(event)
             return
@@ -146,22 +174,29 @@ class Writer:
             self._running[event.task_id] = event
             self._answers = True
         else:
-            self._running.pop(event.task_id, None)
-        if self._queue.qsize() < EVENTS_MAX:
+            self.answer_no_more(event.task_id)
+        if self._queue.qsize() < (2 * EVENTS_MAX if event.finished_at else EVENTS_MAX):
             self._queue.put(event)
         else:
             self._count_dropped()
-        if self._thread is None:
-            self._start()
-
-    def answer_for_runs(self) -> None:
-        self._answers = True
         self._start()
+
+    def answer_for_runs(self, start: RunEvent | None = None) -> None:
+        if start:
+            self._running[start.task_id] = start
+        if not self._answers:
+            self._answers = True
+            self._queue.put(Event())  # a thread that waits already would beat only when that is over
+        self._start()
+
+    def answer_no_more(self, task_id: str) -> None:
+        self._running.pop(task_id, None)
 
     def flush(self, timeout: float = FLUSH_WITHIN) -> bool:
         """Waits until all that was put before is written, at most `timeout` seconds; returns whether it is."""
         if self._thread is None:
             return True
+        self._start()
         self._queue.put(mark := Event())
         return mark.wait(timeout)
 
@@ -185,8 +220,13 @@ class Writer:
             self._touching.release()
 
     def _start(self) -> None:
+        """Starts the thread, unless it lives; one that died is replaced, and what it was about to write has gone."""
+        if self._is_closed or (self._thread and self._thread.is_alive()):
+            return
         with self._lock:
-            if self._thread is None:
+            if not (self._thread and self._thread.is_alive()):
+                self.worker.dropped += len(self._taken)
+                self._taken = ()
                 self._thread = Thread(target=self._work, name="monitoring-writer", daemon=True)
                 self._thread.start()
 
@@ -306,10 +346,11 @@ class Writer:
         if dead - self._dead:
             self._asks = 2
         self._dead = dead
-        if self._asks:
+        if self._asks and not (self._asking and self._asking.is_alive()):
             self._asks -= 1
-            for ask in _asked_about_losses:
-                ask(now)
+            questions = [question for ask in _asked_about_losses if (question := ask(now))]
+            self._asking = Thread(target=_ask_all, args=[questions], name="monitoring-asking", daemon=True)
+            self._asking.start()
 
     def _say_again_what_runs(self) -> None:
         """Another process may have thought that this one is dead, and have ended its runs."""

@@ -20,6 +20,7 @@ from django.db.models import F
 
 from monitoring.models import BackgroundTask, Heartbeat, database_alias, database_now
 from monitoring.recording.job import OUTPUT_MAX, PATIENCE, ending
+from monitoring.recording.privacy import MASK
 from monitoring.recording.workers import DEAD_AFTER, end_lost_runs
 from monitoring.values.run_event import WORKER_LOST
 from tests import services
@@ -119,6 +120,7 @@ def test_a_recorder_whose_command_has_ended_is_not_listened_for_any_more(record:
         (1, b"", "Exit status 1"),
         (-40, b" \n", "Ended by signal 40"),
         (2, b"\xff\0ok\n", "Exit status 2; the end of its output:\n\ufffd\ufffdok"),
+        (1, b"no redis://:hunter2@db/0", f"Exit status 1; the end of its output:\nno redis://:{MASK}@db/0"),
         (2, "é".encode() * 5_000, f"Exit status 2; the end of its output:\n[… cut]\n{'é' * (OUTPUT_MAX - 8)}"),
     ],
 )

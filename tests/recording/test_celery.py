@@ -14,9 +14,10 @@ from billiard.exceptions import WorkerLostError
 from celery import signals, states
 from celery.app.trace import trace_task
 from celery.utils.dispatch import Signal
+from kombu import Connection
 from kombu.exceptions import EncodeError
 
-from monitoring.models import BackgroundTask
+from monitoring.models import BackgroundTask, Heartbeat
 from monitoring.recording import celery as recorder
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import MASK
@@ -95,6 +96,13 @@ def test_a_task_that_completes() -> None:
     assert run.submitted_at < run.started_at < run.finished_at
     assert run.errors == ""
     assert json.loads(run.parameters) == {"order_id": ORDER, "token": MASK, "note": "by hand"}
+
+
+def test_children_of_a_worker_that_is_told_to_stop_say_that_they_leave() -> None:
+    with redis_server() as broker_url, worker(broker_url), Connection(broker_url) as connection:
+        run = run_of(shop.succeed, becomes="Completed", connection=connection)
+        wait_for(Heartbeat.objects.filter(name=run.worker).exists)
+    assert not Heartbeat.objects.filter(name=run.worker).exists()
 
 
 @in_the_worker

@@ -47,6 +47,7 @@ def test_a_consumer_that_is_told_to_stop_loses_no_run(workers: str, tmp_path: Pa
     statuses = Counter(BackgroundTask.objects.values_list("status", flat=True))
     assert statuses == {"Completed": executed, "Queued": MANY - executed}
     assert 0 < executed < MANY
+    assert not Heartbeat.objects.filter(name__contains=":").exists(), "who leaves in order says so"
 
 
 def test_a_task_that_ends_its_worker_is_over_at_once() -> None:

@@ -18,7 +18,7 @@ from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskL
 
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.recording import writer
-from monitoring.recording.huey import SIGNALS, _end_what_left_the_queue, connect, event_of
+from monitoring.recording.huey import SIGNALS, _end_what_left_the_queue, connect, event_of, queue_name
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
 from monitoring.values.run_event import WORKER_LOST, RunStatus
@@ -983,8 +983,19 @@ def test_a_completed_run_stays_so_when_its_successor_cannot_be_enqueued(away: Aw
     assert statuses == {"job": "Completed", "successor": "Stopped"}
 
 
-def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+def asking(huey: MemoryHuey) -> Callable[[datetime], None]:
+    """Asks as the writer does, but here and now."""
     ask = _end_what_left_the_queue(huey)
+
+    def ask_at(now: datetime) -> None:
+        if question := ask(now):
+            question()
+
+    return ask_at
+
+
+def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: MemoryHuey) -> None:
+    ask = asking(huey)
     job = job_of(huey)
     for _ in range(3):
         job()
@@ -1004,11 +1015,55 @@ def test_a_run_that_a_killed_worker_took_before_it_could_say_so_is_lost(huey: Me
     assert (run.status, run.errors) == ("Completed", "")
 
 
-def test_runs_of_other_queues_and_young_ones_are_not_missed(huey: MemoryHuey) -> None:
-    ask = _end_what_left_the_queue(huey)
-    job_of(huey)()
+def test_a_retry_that_a_killed_worker_took_is_lost_too(huey: MemoryHuey) -> None:
+    ask = asking(huey)
+
+    @huey.task(retries=1)
+    def fail_and_be_retried() -> None:
+        raise ValueError("no")
+
+    fail_and_be_retried()
+    huey.execute(huey.dequeue())
+    retry = huey.dequeue()
+    assert run().worker == queue_name(huey)
+    for _ in range(2):
+        ask(timezone.now() + timedelta(minutes=1))
+    assert (run().status, run().attempts, run().errors) == ("Stopped", 1, WORKER_LOST)
+    huey.execute(retry)
+    assert (run().status, run().attempts, run().worker) == ("Stopped", 2, "")
+    assert "ValueError" in run().errors
+
+
+def test_a_queue_that_is_too_long_is_not_read(huey: MemoryHuey, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = asking(huey)
+    job = job_of(huey)
+    for _ in range(3):
+        job()
     huey.dequeue()
-    make_run("of another queue", "Queued", started_at=None, submitted_at=LONG_AGO)
+    monkeypatch.setattr("monitoring.recording.huey._MOST_ASKED_FOR", 1)
+    for _ in range(2):
+        ask(timezone.now() + timedelta(minutes=1))
+    assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}
+
+
+def test_a_run_names_its_queue_until_it_starts(huey: MemoryHuey) -> None:
+    job_of(huey)()
+    assert run().worker == queue_name(huey) == f"huey {huey.name}"
+    work(huey)
+    assert run().worker == "", "here nobody answers for it"
+
+
+def test_the_name_of_a_queue_is_never_like_that_of_a_worker() -> None:
+    assert queue_name(MemoryHuey("shop:high")) == "huey shop high"
+
+
+def test_runs_of_other_queues_and_young_ones_are_not_missed(huey: MemoryHuey) -> None:
+    ask = asking(huey)
+    job = job_of(huey)
+    job()
+    huey.dequeue()
+    make_run(job.task_class.__name__, "Queued", started_at=None, submitted_at=LONG_AGO)
+    make_run(job.task_class.__name__, "Queued", started_at=None, submitted_at=LONG_AGO, worker="huey other")
     for _ in range(2):
         ask(timezone.now())
     assert set(BackgroundTask.objects.values_list("status", flat=True)) == {"Queued"}

@@ -17,6 +17,7 @@ from monitoring.recording.privacy import (
     PARAMETERS_MAX,
     REASON_MAX,
     VALUE_MAX,
+    masked,
     written_error,
     written_parameters,
     written_reason,
@@ -275,3 +276,43 @@ def test_a_reason_is_one_line_with_what_its_cause_says(cause: BaseException | No
 
 def test_a_long_reason_is_cut() -> None:
     assert len(written_reason("Cancelled", CancelExecution("x" * 100_000))) == REASON_MAX + len("Cancelled: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no postgres://app:hunter2@db/shop here", "no postgres://app:*@db/shop here"),
+        ("redis://:p@ss@a,redis://:other@b", "redis://:*@a,redis://:*@b"),
+        ("PGPASSWORD=hunter2 psql --api-key=abc", "PGPASSWORD=* psql --api-key=*"),
+        ("connect(host='db', password='a b\\'c', port=1)", "connect(host='db', password=*, port=1)"),
+        ('{"access_token": "abc", "n": 1, "secret":"d"}', '{"access_token": *, "n": 1, "secret":*}'),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer *"),
+        ("the password: hunter2", "the password: *"),
+    ],
+)
+def test_secrets_in_texts_are_masked(text: str, said: str) -> None:
+    said = said.replace("*", MASK)
+    assert masked(text) == said
+    assert written_error(ValueError(text)) == f"ValueError: {said}"
+    assert written_reason("Not enqueued", text) == f"Not enqueued: {said}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KeyError: 'day'",
+        "TokenError: it has expired",
+        "sorted(rows, key=len)",
+        "order_key=3",
+        "Key (id)=(3) already exists",
+        "http://db:80/a@b",
+        '  File "tokens.py", line 3, in token',
+    ],
+)
+def test_what_is_no_secret_stays_in_texts(text: str) -> None:
+    assert masked(text) == text
+
+
+def test_a_cut_parts_no_secret_from_its_name() -> None:
+    text = "password=hunter2hunter2 " + "x" * (ERRORS_MAX - 20)
+    assert "hunter2" not in written_error(ValueError(text))

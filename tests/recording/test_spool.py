@@ -94,6 +94,18 @@ def test_what_cannot_be_read_is_set_aside_and_reported_and_holds_up_nothing(
     assert f"is set aside as {folder / '0.bad'}" in caplog.text
 
 
+def test_what_cannot_be_read_is_passed_over_and_said_in_a_line(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keep(events()[0])
+    (folder / "0.json").mkdir()
+    with caplog.at_level(logging.ERROR):
+        write_kept()
+    assert BackgroundTask.objects.get().status == "Running"
+    assert [path.name for path in folder.iterdir()] == ["0.json"]
+    [record] = caplog.records
+    assert f"as {folder / '0.json'} cannot be read or moved: Is a directory" in record.getMessage()
+    assert record.exc_info is None
+
+
 def test_what_the_database_refuses_for_ever_is_set_aside(folder: Path) -> None:
     start, end = events()
     keep(replace(start, task_name=None))  # type: ignore[arg-type]

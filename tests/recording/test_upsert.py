@@ -110,6 +110,14 @@ def test_the_lines_of_a_run_that_is_retried_for_ever_have_an_end() -> None:
     assert written().attempts == 195
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_run_that_names_its_queue_while_it_waits_names_its_worker_from_its_start_on(together: bool) -> None:
+    events = [replace(queued(), worker="huey shop"), started("Running", 30)]
+    for batch in [events] if together else [[event] for event in events]:
+        upsert(batch, database_alias(), "host:1:a")
+    assert written().worker == "host:1:a"
+
+
 def test_the_worker_of_a_run_is_that_of_its_newest_attempt() -> None:
     write([queued()], [started("Running", 30, worker="host:2:b")], [started("Running", 10, worker="host:1:a")])
     write([ended("Completed", 40)])

@@ -87,6 +87,17 @@ def outage() -> Iterator[Event]:
         yield is_away
 
 
+def die_once() -> Execute:
+    deaths = [GeneratorExit()]
+
+    def die(execute: Execute, *args: Any) -> Any:
+        if deaths:
+            raise deaths.pop()
+        return execute(*args)
+
+    return die
+
+
 def test_what_is_put_is_written(writer: Writer) -> None:
     writer.put(make_event())
     writer.put(make_event(status="Running", seq=2, started_at=NOW, attempts=1))
@@ -204,6 +215,23 @@ def test_memory_has_a_bound_and_what_is_dropped_is_counted(
     assert "Events of runs are dropped" in caplog.text
 
 
+def test_where_starts_are_dropped_already_there_is_room_for_the_ends_of_what_runs(
+    writer: Writer, outage: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_MAX", 10)
+    outage.set()
+    writer.put(make_event("first"))
+    wait_for(lambda: writer._queue.empty())
+    for number in range(12):
+        writer.put(make_event(f"{number}", "Running", started_at=NOW))
+    for number in range(12):
+        writer.put(make_event(f"{number}", "Completed", 2, started_at=NOW, finished_at=NOW))
+    assert writer.worker.dropped == 4, "two starts, and two ends since the room for them is bounded too"
+    outage.clear()
+    assert writer.flush()
+    assert statuses() == {"first": "Queued"} | {f"{number}": "Completed" for number in range(10)}
+
+
 def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     writer.put(make_event())
     assert writer.flush()
@@ -213,6 +241,24 @@ def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     assert Heartbeat.objects.get().name == writer.worker.name
     writer.close()
     assert not Heartbeat.objects.exists()
+
+
+def test_it_beats_at_once_when_it_begins_to_answer_for_runs_though_its_thread_waits(writer: Writer) -> None:
+    writer.put(make_event())
+    assert writer.flush()
+    writer.answer_for_runs()
+    assert writer.has_beaten.wait(4)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced_and_what_it_held_is_counted(writer: Writer) -> None:
+    with in_the_thread(die_once()):
+        writer.put(make_event("lost"))
+        wait_for(lambda: not writer._thread.is_alive())
+    writer.put(make_event("next"))
+    assert writer.flush()
+    assert statuses() == {"next": "Queued"}
+    wait_for(lambda: Heartbeat.objects.filter(dropped=1).exists())
 
 
 def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Writer) -> None:
@@ -228,18 +274,52 @@ def test_a_run_of_a_process_that_was_only_held_up_is_running_again(writer: Write
     assert statuses()["over"] == "Stopped"
 
 
+def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writer: Writer) -> None:
+    writer.answer_for_runs(make_event(status="Running", seq=5, attempts=1))
+    writer._say_again_what_runs()
+    assert writer.flush()
+    run = BackgroundTask.objects.get()
+    assert (run.status, run.worker) == ("Running", writer.worker.name)
+    BackgroundTask.objects.update(status="Stopped")
+    writer.answer_no_more("run")
+    writer._say_again_what_runs()
+    assert writer.flush()
+    assert statuses() == {"run": "Stopped"}
+
+
 def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[datetime] = []
-    monkeypatch.setattr(module, "_asked_about_losses", [asked.append])
+    answers: list[int] = []
+    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or (lambda: answers.append(1))])
     monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
     writer.worker.beat_at = database_now()
     for deaths in range(1, 3):
         Heartbeat.objects.create(name=f"host:{deaths}:a", beat_at=database_now() - timedelta(minutes=1))
         for _ in range(4):
             writer._beat()
-        assert len(asked) == 2 * deaths
+            writer._asking.join()
+        assert len(asked) == len(answers) == 2 * deaths
+
+
+def test_a_queue_that_hangs_holds_up_no_beat_and_is_not_asked_again_meanwhile(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+    answer = Event()
+    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or answer.wait])
+    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.worker.beat_at = database_now()
+    Heartbeat.objects.create(name="host:1:a", beat_at=database_now() - timedelta(minutes=1))
+    for _ in range(3):
+        writer._beat()
+    assert len(asked) == 1
+    answer.set()
+    writer._asking.join()
+    writer._beat()
+    writer._asking.join()
+    assert len(asked) == 2
 
 
 def test_what_is_observed_after_the_end_is_written_at_once(writer: Writer) -> None:
@@ -331,6 +411,27 @@ tell("parent after", "Running")
     assert set(workers) == {"parent before", "child", "parent after"}
     assert workers["parent before"] == workers["parent after"] != workers["child"]
     assert Heartbeat.objects.get().name == workers["child"], "who leaves by os._exit cannot say so"
+
+
+def test_a_job_is_answered_for_while_it_runs() -> None:
+    said = run_python("""
+from tempfile import TemporaryDirectory
+from threading import Thread
+from monitoring.recording import writer
+from monitoring.recording.job import record_job
+
+def end_it_once_it_is_answered_for():
+    while not writer._writer._running: pass
+    open(fifo, "w").close()
+
+with TemporaryDirectory() as folder:
+    os.mkfifo(fifo := folder + "/fifo")
+    Thread(target=end_it_once_it_is_answered_for, daemon=True).start()
+    assert record_job("backup", ["cat", fifo]) == 0
+assert not writer._writer._running
+""")
+    assert said == ""
+    assert BackgroundTask.objects.get().status == "Completed"
 
 
 def test_what_waits_when_a_process_forks_is_written_once() -> None:
