@@ -44,7 +44,9 @@ def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
     instance_of_run = f"SELECT TRUE FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
     if with_type:
         instance_of_run += " AND CAST(instance.monitoring_type AS text) = probe.context_type"
-    return Filter(f"run.context_id IS NOT NULL AND ({instance_of_run} LIMIT 1)", tuple(parameters))
+    # Nor may it say that the context id is not null: PostgreSQL would then take the partial index on contexts, read a
+    # task's whole window and sort it (measured over ten million runs: ten times slower).
+    return Filter(f"({instance_of_run} LIMIT 1)", tuple(parameters))
 
 
 def _is_key(model: type[models.Model], using: str) -> str:
