@@ -44,7 +44,7 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ([], r"MONITORING is \[\]; a dictionary is wanted"),
         (
             {"DIGEST": 3},
-            "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR, KEEP_RUNS_DAYS",
+            "MONITORING has no setting 'DIGEST'; it has SITE_URL, CONTEXT_FIELDS, DIGEST_OVER, SPOOL_DIR, KEEP_RUNS",
         ),
         ({"digest_over": 3}, "MONITORING has no setting 'digest_over'"),
         ({7: 3}, "MONITORING has no setting 7"),

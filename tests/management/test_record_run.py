@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Recorder:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        # Whoever runs these tests may have been started by nohup, and what is ignored is passed down.
+        pipes["preexec_fn"] = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
         command = [sys.executable, "manage.py", "record_run", *arguments]
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, **pipes | options)
 
