@@ -227,7 +227,7 @@ class Writer:
             if not (self._thread and self._thread.is_alive()):
                 self.worker.dropped += len(self._taken)
                 self._taken = ()
-                self._thread = Thread(target=self._work, name="monitoring-writer", daemon=True)
+                self._thread = Thread(target=self._live, name="monitoring-writer", daemon=True)
                 self._thread.start()
 
     def _count_dropped(self) -> None:
@@ -235,6 +235,12 @@ class Writer:
             self.worker.dropped += 1
         if self.worker.dropped == 1:
             logger.error("Events of runs are dropped: %d wait for the database already", EVENTS_MAX)
+
+    def _live(self) -> None:
+        try:
+            self._work()
+        finally:  # whatever it died of, its connection does not outlive it
+            connections[database_alias()].close()
 
     def _work(self) -> None:
         """The thread: waits, lingers, writes, and beats in between."""
