@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -93,7 +93,9 @@ def test_a_task_that_completes() -> None:
     run = run_that_is("Completed", task_id)
     assert run.task_name == "tests.app.celery.succeed"
     assert shape(run) == ran(1)
-    assert run.submitted_at < run.started_at < run.finished_at
+    assert run.started_at < run.finished_at
+    # It is noted when the broker has taken the message, and a worker may be quicker than that.
+    assert abs(run.started_at - run.submitted_at) < timedelta(seconds=20)
     assert run.errors == ""
     assert json.loads(run.parameters) == {"order_id": ORDER, "token": MASK, "note": "by hand"}
 
