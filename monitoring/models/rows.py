@@ -45,7 +45,8 @@ def insert(model: type[models.Model], rows: Sequence[Row], using: str) -> list[i
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [_written(rows, connection)])
-        return [key for (key,) in cursor.fetchall()]
+        # Keys are given in the rows' order; in which they come back, no database promises.
+        return sorted(key for (key,) in cursor.fetchall())
 
 
 def update(model: type[models.Model], key: str, rows: Sequence[Row], using: str) -> None:

@@ -19,8 +19,8 @@ from tests.faults.world import EVERYBODY, A, World, make_due, none_is_due, owed,
 LONG = 60  # seconds that a mail server takes for its answer, so that the killed is surely waiting for it
 
 STATEMENTS = {
-    "the deliveries are written, nothing is committed": ('INSERT INTO "monitoring_delivery"', Moment.AFTER),
-    "judged and committed, nothing is composed": ('INSERT INTO "monitoring_delivery"', Moment.COMMITTED),
+    "the deliveries are written, nothing is committed": ('INSERT INTO "?monitoring_delivery"? ', Moment.AFTER),
+    "judged and committed, nothing is composed": ('INSERT INTO "?monitoring_delivery"? ', Moment.COMMITTED),
     "a mail is composed, not committed": ('UPDATE "monitoring_delivery"', Moment.AFTER),
     "a mail is composed and committed": ('INSERT INTO "monitoring_message"', Moment.COMMITTED),
     "a mail is claimed, not sent": ('UPDATE "monitoring_message"', Moment.COMMITTED),

@@ -92,7 +92,7 @@ def success_meanwhile(world: World) -> Iterator[Case]:
         ("when its tick begins", r'FROM "monitoring_monitor"', True),
         ("when its monitor is about to be claimed", r'next_check_at"? <= ', meets_no_transaction),
         ("when its monitor is claimed, not judged", r"\bprobe\.place\b", meets_no_transaction),
-        ("when its monitor is judged, not committed", r'INSERT INTO "monitoring_incident"', False),
+        ("when its monitor is judged, not committed", r'INSERT INTO "?monitoring_incident"? ', False),
     ):
         world.reset()
         case = Case(f"success lands {when}")
