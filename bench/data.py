@@ -49,13 +49,14 @@ _DIALECT = {
 def fill(runs: int) -> None:
     """Makes the runs, once: a database that has them is left as it is."""
     from monitoring.models import BackgroundTask
-    from project.demo.models import CollectorSession
+    from project.demo.models import CollectorSession, IngestorSession
 
     if BackgroundTask.objects.order_by("-pk").values_list("pk", flat=True).first() == runs:
         return
-    BackgroundTask.objects.all()._raw_delete("default")
+    for model in (BackgroundTask, IngestorSession, CollectorSession):
+        model.objects.all()._raw_delete("default")
     with connection.schema_editor() as editor:
-        for index in BackgroundTask._meta.indexes:
+        for index in _indexes():
             editor.remove_index(BackgroundTask, index)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -69,6 +70,15 @@ def fill(runs: int) -> None:
         for index in tqdm(BackgroundTask._meta.indexes, desc="indexes", disable=None):
             editor.add_index(BackgroundTask, index)
     analyze()
+
+
+def _indexes() -> list[Any]:
+    """Of the run table, those that are there: a filling that was interrupted left it without."""
+    from monitoring.models import BackgroundTask
+
+    with connection.cursor() as cursor:
+        there = connection.introspection.get_constraints(cursor, BackgroundTask._meta.db_table)
+    return [index for index in BackgroundTask._meta.indexes if index.name in there]
 
 
 def analyze() -> None:
