@@ -69,7 +69,21 @@ def fill(runs: int) -> None:
     with connection.schema_editor() as editor:
         for index in tqdm(BackgroundTask._meta.indexes, desc="indexes", disable=None):
             editor.add_index(BackgroundTask, index)
+    _number_on()
     analyze()
+
+
+def _number_on() -> None:
+    """PostgreSQL gives ids from a sequence, which knows nothing of those that were written."""
+    from django.core.management.color import no_style
+
+    from monitoring.models import BackgroundTask
+    from project.demo.models import CollectorSession, IngestorSession
+
+    models = [BackgroundTask, CollectorSession, IngestorSession]
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(statement)
 
 
 def _indexes() -> list[Any]:
