@@ -49,13 +49,14 @@ _DIALECT = {
 def fill(runs: int) -> None:
     """Makes the runs, once: a database that has them is left as it is."""
     from monitoring.models import BackgroundTask
-    from project.demo.models import CollectorSession
+    from project.demo.models import CollectorSession, IngestorSession
 
     if BackgroundTask.objects.order_by("-pk").values_list("pk", flat=True).first() == runs:
         return
-    BackgroundTask.objects.all()._raw_delete("default")
+    for model in (BackgroundTask, IngestorSession, CollectorSession):
+        model.objects.all()._raw_delete("default")
     with connection.schema_editor() as editor:
-        for index in BackgroundTask._meta.indexes:
+        for index in _indexes():
             editor.remove_index(BackgroundTask, index)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -68,7 +69,30 @@ def fill(runs: int) -> None:
     with connection.schema_editor() as editor:
         for index in tqdm(BackgroundTask._meta.indexes, desc="indexes", disable=None):
             editor.add_index(BackgroundTask, index)
+    _number_on()
     analyze()
+
+
+def _number_on() -> None:
+    """PostgreSQL gives ids from a sequence, which knows nothing of those that were written."""
+    from django.core.management.color import no_style
+
+    from monitoring.models import BackgroundTask
+    from project.demo.models import CollectorSession, IngestorSession
+
+    models = [BackgroundTask, CollectorSession, IngestorSession]
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(statement)
+
+
+def _indexes() -> list[Any]:
+    """Of the run table, those that are there: a filling that was interrupted left it without."""
+    from monitoring.models import BackgroundTask
+
+    with connection.cursor() as cursor:
+        there = connection.introspection.get_constraints(cursor, BackgroundTask._meta.db_table)
+    return [index for index in BackgroundTask._meta.indexes if index.name in there]
 
 
 def analyze() -> None:

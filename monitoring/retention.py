@@ -27,7 +27,7 @@ RECORDS_AT_ONCE = 500
 RUNS_LOOKED_AT = 100_000
 # How long to wait after a transaction, as a share of the time it took. SQLite's WAL file starts anew only where
 # nobody writes (measured: without a pause it grows to gigabytes).
-PAUSE = {"sqlite": 1.0, "postgresql": 0.1}
+PAUSE = {"sqlite": 0.7, "postgresql": 0.1}
 
 ENDINGS = (RunStatus.COMPLETED, RunStatus.STOPPED)
 

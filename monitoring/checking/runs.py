@@ -13,7 +13,8 @@ from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.text import storable_name
 
-LOOKED_AT = 1_000  # runs of several names together
+# Runs of several names together: of a limit near what an average task has, PostgreSQL would read and sort all runs.
+LOOKED_AT = 200
 LOOKED_AT_OF_EACH = 50
 
 EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +49,7 @@ class Newest:
 
 
 def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) -> Newest:
-    """The newest runs of all these names together, up to a thousand or so, that are older than a run."""
+    """The newest runs of all these names together, up to some hundreds, that are older than a run."""
     until = before and (before.started_at or before.submitted_at)
     limit = max(LOOKED_AT // len(names), LOOKED_AT_OF_EACH)
     probes = [Probe(name, EVER_SINCE, until or END_OF_TIME) for name in names]
