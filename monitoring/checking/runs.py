@@ -15,7 +15,7 @@ from monitoring.values.text import storable_name
 
 # Runs of several names together: of a limit near what an average task has, PostgreSQL would read and sort all runs.
 LOOKED_AT = 200
-LOOKED_AT_OF_EACH = 50
+LOOKED_AT_OF_EACH = 20
 
 EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 
