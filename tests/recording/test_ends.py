@@ -20,9 +20,6 @@ from tests.proxy import proxy_to
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MANY = 400
-with_servers = pytest.mark.skipif(
-    "servers" not in os.environ.get("TEST_WITH", ""), reason="SQLite has no connections to cut"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +76,7 @@ def test_a_consumer_beats_from_its_start_though_it_runs_nothing() -> None:
         assert database_now() - beat.beat_at < timedelta(seconds=5)
 
 
-@with_servers
+@pytest.mark.on_servers
 def test_runs_that_end_while_the_database_is_away_are_written_when_it_is_back(tmp_path: Path) -> None:
     notes = tmp_path / "executed"
     with proxy_to(url_of_the_test_database()) as database, consumer(DATABASE_URL=database.url):
@@ -95,7 +92,7 @@ def test_runs_that_end_while_the_database_is_away_are_written_when_it_is_back(tm
     assert set(BackgroundTask.objects.values_list("attempts", flat=True)) == {1}
 
 
-@with_servers
+@pytest.mark.on_servers
 def test_a_run_whose_end_the_queue_could_not_take_is_over(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

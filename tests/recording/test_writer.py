@@ -157,7 +157,7 @@ def test_nothing_is_lost_while_the_database_is_away(
     assert [record.levelno for record in caplog.records] == [logging.WARNING], "said once, not at each try"
 
 
-@pytest.mark.skipif("servers" not in os.environ.get("TEST_WITH", ""), reason="SQLite has no connections to cut")
+@pytest.mark.on_servers
 def test_connections_that_are_cut_are_made_anew(writer: Writer) -> None:
     writer.put(make_event("before"))
     assert writer.flush()
