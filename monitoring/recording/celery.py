@@ -106,6 +106,8 @@ def event_of(
     is_waiting = meaning.status is RunStatus.QUEUED
     if is_start:
         setattr(request, _STARTED_AT, now)
+    is_told_where_it_ran = hasattr(request, _STARTED_AT)
+    started_at = _started_at(request) if is_start or meaning.ends else None
     status = RunStatus.PENDING if is_waiting and _is_for_later(request, now) else meaning.status
     signature = _signature(task)
     # Without a signature the arguments have no names: an event that knows the task says them later.
@@ -118,9 +120,10 @@ def event_of(
         # A message that is queued again comes late but is never newer than a start.
         seq=int(status is RunStatus.QUEUED) if is_waiting else place(_attempt(request), now),
         submitted_at=now if is_waiting else None,
-        started_at=_started_at(request) if is_start or meaning.ends else None,
+        started_at=started_at,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
+        attempts_at_least=_attempts_at_least(request) if started_at and not is_told_where_it_ran else 0,
         errors=_errors(meaning, error, cause),
         parameters=written_parameters(parameters),
         context_id=context_id_of(parameters, signature),
@@ -136,6 +139,11 @@ def _is_for_later(request: Context, now: datetime) -> bool:
 
 def _attempt(request: Context) -> int:
     return int((request.replaced_task_nesting or 0) * _MOST_RETRIES + (request.retries or 0))
+
+
+def _attempts_at_least(request: Context) -> int:
+    """For the main process, since a child that is killed may not have written its start."""
+    return int((request.replaced_task_nesting or 0) + (request.retries or 0)) + 1
 
 
 def _started_at(request: Context) -> datetime | None:

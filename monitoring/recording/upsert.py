@@ -61,6 +61,7 @@ ON CONFLICT (task_id) DO UPDATE SET
                   OR run.worker = '' AND run.attempts = 0 THEN excluded.worker ELSE run.worker END,
   seq = CASE WHEN excluded.seq > run.seq THEN excluded.seq ELSE run.seq END
 """
+_RAISE_ATTEMPTS = f"UPDATE {_TABLE} SET attempts = %s WHERE task_id = %s AND attempts < %s"
 
 
 def merge(old: RunEvent, event: RunEvent) -> RunEvent:
@@ -76,7 +77,11 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
         started_at=newer.started_at or older.started_at,
         finished_at=newer.finished_at,
         # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
-        attempts=old.attempts + event.attempts if is_newer else max(old.attempts, event.attempts),
+        attempts=old.attempts + event.attempts if is_newer else old.attempts,
+        attempts_at_least=max(
+            old.attempts_at_least + event.attempts if is_newer else max(old.attempts_at_least, event.attempts),
+            event.attempts_at_least,
+        ),
         errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
         earlier_errors=_earlier_errors(old, event, is_newer),
         parameters=old.parameters or event.parameters,
@@ -126,6 +131,9 @@ def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
         for start in range(0, len(folded), BATCH):
             sql, parameters = rows(folded[start : start + BATCH], worker, connection)
             cursor.execute(_UPSERT.format(rows=sql), parameters)
+        for event in folded:  # few: most starts are told before their end
+            if event.attempts_at_least > event.attempts:
+                cursor.execute(_RAISE_ATTEMPTS, [event.attempts_at_least, event.task_id, event.attempts_at_least])
 
 
 def _rows_as_json(events: Sequence[RunEvent], worker: str, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:

@@ -41,7 +41,8 @@ class RunEvent:
     """One thing that happened to one run.
 
     `seq` puts the events of a run in their true order, whatever order they arrive in: an event with a greater one is
-    newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum.
+    newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum; an
+    end that is told in another process than its start, which may never arrive, says `attempts_at_least` instead.
     `earlier_errors` has a line for each failed attempt that another followed. `worker` is the process that runs it, by
     the name under which it beats; empty: nobody answers for the run. Times are aware. Texts are already cut, masked and
     storable.
@@ -55,6 +56,7 @@ class RunEvent:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempts: int = 0
+    attempts_at_least: int = 0
     errors: str = ""
     earlier_errors: str = ""
     parameters: str = ""

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitoring.models import BackgroundTask, database_alias
+from monitoring.recording.order import place
 from monitoring.recording.upsert import BATCH, EARLIER_ERRORS_MAX, LINE_MAX, fold, upsert
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from tests.factories import NOW, make_run
@@ -48,7 +49,8 @@ def write(*batches: Sequence[RunEvent]) -> None:
 def written(task_id: str = "run") -> RunEvent:
     """The row as the one event that would have made it."""
     row = BackgroundTask.objects.get(task_id=task_id)
-    return RunEvent(**{name: getattr(row, name) for name in RunEvent.__dataclass_fields__})
+    names = RunEvent.__dataclass_fields__.keys() - {"attempts_at_least"}
+    return RunEvent(**{name: getattr(row, name) for name in names})
 
 
 def test_a_row_needs_no_more_than_an_id_a_name_a_status_and_a_start() -> None:
@@ -153,6 +155,18 @@ def test_the_end_that_arrives_before_its_start_still_gets_the_start() -> None:
     write([ended("Completed", 20)], [started("Running", 10)])
     row = written()
     assert (row.status, row.started_at, row.finished_at, row.attempts) == ("Completed", at(10), at(20), 1)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_attempt_counts_whose_end_another_process_told_before_its_start(together: bool) -> None:
+    """Celery's main process tells the end of a child that it killed, which may have had no time to write its start."""
+    lost = ended("Stopped", 40, attempts_at_least=2)
+    events = [started("Running", 10), ended("Invalidated", 20), lost]
+    for batch in [events] if together else [[event] for event in events]:
+        write(batch)
+    assert (written().status, written().attempts) == ("Stopped", 2)
+    write([started("Running", 30)], [lost])
+    assert (written().status, written().attempts) == ("Stopped", 2)
 
 
 def test_an_event_that_arrives_twice_counts_once() -> None:
@@ -282,8 +296,8 @@ def cut(draw: st.DrawFn, events: Sequence[RunEvent]) -> list[Sequence[RunEvent]]
 
 def write_and_repeat(draw: st.DrawFn, batches: Sequence[Sequence[RunEvent]]) -> None:
     """Some are sent again, at once or later, as after an answer that got lost."""
-    for place, batch in enumerate(batches, 1):
-        write(batch, *draw(st.lists(st.sampled_from(batches[:place]), max_size=2)))
+    for written_now, batch in enumerate(batches, 1):
+        write(batch, *draw(st.lists(st.sampled_from(batches[:written_now]), max_size=2)))
 
 
 def interleaved(draw: st.DrawFn, processes: list[list[RunEvent]]) -> list[Sequence[RunEvent]]:
@@ -330,7 +344,7 @@ def test_in_order_nothing_is_lost_or_counted_twice_however_it_is_cut_and_repeate
     write_and_repeat(data.draw, cut(data.draw, events))
 
     expected = fold(events)
-    assert [written(events[0].task_id)] == expected
+    assert [written(events[0].task_id)] == [replace(event, attempts_at_least=0) for event in expected]
     assert expected[0].attempts == sum(event.attempts for event in events)
     assert expected[0].errors == next((event.errors for event in reversed(in_true_order(events)) if event.errors), "")
 
@@ -347,11 +361,12 @@ any_events = st.lists(
     st.builds(
         make_event,
         status=st.sampled_from(RunStatus.values),
-        seq=st.integers(0, 5),
+        seq=st.integers(0, 5).map(lambda second: place(second // 3, at(second))),
         submitted_at=times(),
         started_at=times(),
         finished_at=times(),
         attempts=st.integers(0, 2),
+        attempts_at_least=st.integers(0, 4),
         errors=texts("one", "two", WORKER_LOST),
         earlier_errors=texts("three\n"),
         worker=texts("host:1:a", "host:2:b"),
@@ -371,5 +386,6 @@ def test_folding_says_what_the_statement_says_for_any_events_at_all(events: list
     write([replace(event, task_id=together) for event in events])
 
     (folded,) = fold(events)
+    folded = replace(folded, attempts=max(folded.attempts, folded.attempts_at_least), attempts_at_least=0)
     assert asdict(written(one_by_one)) == asdict(folded) | {"task_id": one_by_one}
     assert asdict(written(together)) == asdict(folded) | {"task_id": together}
