@@ -86,9 +86,15 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
         earlier_errors=_earlier_errors(old, event, is_newer),
         parameters=old.parameters or event.parameters,
         context_id=event.context_id if old.context_id is None else old.context_id,
-        # Whoever starts a run has it, named or not; until then its queue may be named.
-        worker=newer.worker or ("" if newer.attempts else older.worker),
+        worker=event.worker if _tells_the_worker(old, event, is_newer) else old.worker,
     )
+
+
+def _tells_the_worker(old: RunEvent, event: RunEvent, is_newer: bool) -> bool:
+    """Whoever starts a run has it, named or not; until then its queue may be named."""
+    if is_newer and (event.worker or event.attempts):
+        return True
+    return not (old.worker or old.attempts or old.attempts_at_least)
 
 
 def _earlier_errors(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
