@@ -22,9 +22,12 @@ run: .venv/ready .env
 	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" GUNICORN_CMD_ARGS='--bind=127.0.0.1:8000' honcho start
 
+# Each process of the tests has its own database and servers, and a file's tests stay together.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: lint services
-	$(BIN)/pytest
-	TEST_WITH=servers $(BIN)/pytest --ignore=tests/project --ignore=tests/foreign
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+	TEST_WITH=servers $(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/project --ignore=tests/foreign
 
 # Real processes, signals and servers; docs/reliability.md shows what came of it.
 faults: services
@@ -36,7 +39,7 @@ test-django6: .venv/ready services
 	@test -n "$(PYTHON6)" || { echo 'Django 6.1 needs Python 3.12 or newer, and there is none on PATH; name one with PYTHON6='; exit 1; }
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON6) .venv/django6
 	$(BIN)/uv pip sync --quiet --python .venv/django6/bin/python --require-hashes requirements-dev.txt
-	.venv/django6/bin/python -m pytest
+	.venv/django6/bin/python -m pytest $(SIDE_BY_SIDE)
 
 test-django6-if-possible:
 	@if test -n "$(PYTHON6)"; then $(MAKE) test-django6; else echo 'Not tried under Django 6.1: there is no Python 3.12 or newer.'; fi
