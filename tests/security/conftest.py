@@ -57,7 +57,9 @@ def make_rows(text: str = "nightly") -> dict[str, Any]:
     """By model, a row that every action can do something with; `text` stands wherever a stranger's words may."""
     now = timezone.now()
     monitor = make_monitor(f"{text} monitor"[:500], task_name=text, context_type="", dependent_tasks=[text])
-    MonitorState.objects.filter(monitor=monitor).update(snoozed_until=now + timedelta(days=3), next_check_at=now)
+    MonitorState.objects.filter(monitor=monitor).update(
+        snoozed_until=now + timedelta(days=3), next_check_at=now - timedelta(hours=1)
+    )
     run = make_run(
         text, "Stopped", task_id=f"{text} id"[:255], context_id=text, worker=text[:100], errors=text,
         earlier_errors=text, parameters=text, started_at=now - timedelta(minutes=1),

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from project.logs import LineFormatter
 from tests.services import postgres_server
 
 HOST = "monitor.example.org"
@@ -259,15 +260,15 @@ def fuzz(application: Callable[..., Any], number: int, seed: int) -> Tally:
 
 
 class _Logged(logging.Handler):
-    """Tracebacks that a request left in the log, but for those of Django about what it refused."""
+    """Tracebacks that a request left in the log."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failures: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and not record.name.startswith("django.security."):
-            self.failures.append(logging.Formatter().format(record))
+        if "Traceback (most recent call last)" in (said := LineFormatter().format(record)):
+            self.failures.append(said)
 
 
 def production(folder: str, database: str) -> dict[str, str]:
