@@ -8,6 +8,7 @@ help:
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
 	@echo 'make fuzz   puts 20,000 odd requests to the public pages, on both databases; a minute'
+	@echo 'make screenshots-mail   draws the pictures of docs/mails.md'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about 25 minutes'
@@ -58,6 +59,10 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	DEBUG=1 SECRET_KEY=lint $(BIN)/mypy monitoring project
 	DEBUG=1 SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+
+# The pictures in docs/mails.md.
+screenshots-mail: services
+	$(BIN)/python -m tests.mailshots
 
 bench-recording: services
 	$(BIN)/uv pip install --quiet --group bench
