@@ -7,6 +7,8 @@ help:
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
+	@echo 'make fuzz   puts 20,000 odd requests to the public pages, on both databases; a minute'
+	@echo 'make screenshots-mail   draws the pictures of docs/mails.md'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about 25 minutes'
@@ -33,6 +35,13 @@ test: lint services
 faults: services
 	$(BIN)/python -m tests.faults
 
+# What anybody may ask of the site without an account; docs/security.md shows what came of it.
+REQUESTS ?= 20000
+SEED ?= 1
+fuzz: services
+	$(BIN)/python -m tests.security.fuzz --requests $(REQUESTS) --seed $(SEED)
+	$(BIN)/python -m tests.security.fuzz --requests $(REQUESTS) --seed $(SEED) --database postgres
+
 # The same under Django 6.1, where there is a Python that it runs on.
 PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
 test-django6: .venv/ready services
@@ -53,6 +62,10 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	DEBUG=1 SECRET_KEY=lint $(BIN)/mypy monitoring project
 	DEBUG=1 SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+
+# The pictures in docs/mails.md.
+screenshots-mail: services
+	$(BIN)/python -m tests.mailshots
 
 bench-recording: services
 	$(BIN)/uv pip install --quiet --group bench
@@ -79,4 +92,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock
+.PHONY: help demo run test faults fuzz test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock

@@ -17,8 +17,9 @@ def not_empty(value: str) -> str:
 
 def site_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-        raise EnvError(f"{value!r} is not the address of a site, such as https://monitor.example.org")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or "@" in value:
+        shown = "what has a password" if "@" in value else repr(value)
+        raise EnvError(f"{shown} is not the address of a site, such as https://monitor.example.org")
     return value.rstrip("/")
 
 

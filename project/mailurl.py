@@ -98,12 +98,15 @@ class Mailer:
 
 
 def split(url: str) -> SplitResult:
-    """Raises EnvError for what is no URL at all, or has no number for its port."""
+    """Raises EnvError for what is no URL at all, or has no number for its port.
+
+    Its words repeat nothing of the URL, which may hold a password: Python takes one with a slash in it for a port.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise EnvError(f"not a URL: {error}") from None
+    except ValueError:
+        raise EnvError("not a URL: its host or port is none; a / or @ in a password is written %2F or %40") from None
     return parts
 
 
@@ -124,8 +127,7 @@ def parse(url: str) -> Mailer:
         case scheme if scheme.startswith("anymail+"):
             return _anymail(scheme.removeprefix("anymail+").replace("-", "_"), parts, query)
     raise EnvError(
-        f"{parts.scheme or url!r} is no way to send mail; "
-        "use console, file, memory, smtp, smtps, smtp+tls or anymail+PROVIDER"
+        f"{parts.scheme!r} is no way to send mail; use console, file, memory, smtp, smtps, smtp+tls or anymail+PROVIDER"
     )
 
 

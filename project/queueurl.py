@@ -34,4 +34,4 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":
             return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}
-    raise EnvError(f"{parts.scheme or url!r} is no queue; use sqlite:FILE, redis://, rediss:// or postgres://")
+    raise EnvError(f"{parts.scheme!r} is no queue; use sqlite:FILE, redis://, rediss:// or postgres://")

@@ -21,6 +21,7 @@ from monitoring.tasks import dispatch_owed
 from monitoring.telling import preview
 from monitoring.tick import Judged, Round, check_monitors, judge
 from monitoring.values.facts import facts_of
+from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
@@ -103,7 +104,7 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
             shown = preview(monitor, outcome, now)
             send_trial(shown.facts, shown.evidence, address)
         except Exception as error:  # whatever the mail server says, its reader is the one who asked
-            logger.exception("The test alert of %s could not be sent", monitor)
+            logger.exception("The test alert of %s could not be sent", one_line(str(monitor)))
             text = f"The test alert of {monitor} could not be sent to {address}: {error}"
             page.message_user(request, text, messages.ERROR)
             break

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
@@ -27,6 +28,8 @@ class KeyedList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """The page's place is no filter, and no other filter or search keeps it."""
+        if any("\0" in value for values in request.GET.lists() for value in (values[0], *values[1])):
+            raise IncorrectLookupParameters  # PostgreSQL would refuse the statement
         for name in (OLDER, NEWER):
             self.filter_params.pop(name, None)
             self.params.pop(name, None)

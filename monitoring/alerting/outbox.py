@@ -20,7 +20,7 @@ from monitoring.alerting.mail import render
 from monitoring.alerting.states import MessageState, in_state
 from monitoring.models import Message, database_alias
 from monitoring.values.facts import Facts
-from monitoring.values.text import head, storable
+from monitoring.values.text import head, one_line, storable
 
 logger = logging.getLogger("monitoring")
 
@@ -152,7 +152,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
         line.send(email)
     except Exception as error:  # one address's failure never touches another's
         line.close()
-        logger.warning("Not sent to %s: %s: %s", message.address, message.subject, error)
+        logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)))
         turn.wasted += turn.now - began_at
         _note_failure(message, error, turn.now, using)
         return False

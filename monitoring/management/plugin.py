@@ -21,18 +21,19 @@ from monitoring.alerting.words import written_time
 from monitoring.checking.lookup import UnknownMonitors
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts
+from monitoring.values.text import one_line, plain_lines
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 
 
 class NotAsExpected(CommandError):
     def __init__(self, said: str):
-        super().__init__(said, returncode=CRITICAL)
+        super().__init__(plain_lines(said), returncode=CRITICAL)
 
 
 class CouldNotTell(CommandError):
     def __init__(self, said: str):
-        super().__init__(said, returncode=UNKNOWN)
+        super().__init__(plain_lines(said), returncode=UNKNOWN)
 
 
 class NobodyToTell(CouldNotTell, ValueError):
@@ -75,7 +76,13 @@ class PluginCommand(BaseCommand):
             self.stdout.write("  ".join(cells).rstrip())
 
     def print_json(self, document: object) -> None:
-        self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+        self.stdout.write(as_json(document))
+
+
+def as_json(document: object) -> str:
+    """What would act on a terminal, or turn a line, is written as its escape, which programs read as the same."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return "".join(char if char == "\n" or one_line(char) == char else f"\\u{ord(char):04x}" for char in text)
 
 
 def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
@@ -127,7 +134,8 @@ def run_as_json(run: RunFacts | None) -> dict[str, Any] | None:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells padded to their columns' widths; the last column stays as it is, and nothing is ever cut."""
+    """The cells as one line each, padded to their columns' widths but for the last; nothing is ever cut."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)][:-1]
     return [
         [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False)] + [row[-1]]

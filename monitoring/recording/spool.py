@@ -18,6 +18,7 @@ from monitoring.conf import conf
 from monitoring.models import database_alias
 from monitoring.recording.upsert import upsert
 from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
@@ -56,7 +57,7 @@ class Writing:
 
     def _keep(self, why: str) -> None:
         self._is_settled = True
-        what = f"{self._event.task_name} {self._event.task_id} {self._event.status}"
+        what = one_line(f"{self._event.task_name} {self._event.task_id} {self._event.status}")
         try:
             path = keep(self._event)
         except Exception:

@@ -24,6 +24,7 @@ from monitoring.models import BackgroundTask, database_alias, database_now
 from monitoring.recording.upsert import fold, upsert
 from monitoring.recording.workers import BEAT_EVERY, Worker, dead_workers, end_lost_runs, forget_the_dead
 from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
@@ -334,7 +335,8 @@ class Writer:
         except Exception:
             BackgroundTask.objects.using(using).first()  # raises if it is the table that is not as it should be
             self.worker.set_aside += 1
-            logger.exception("Not recorded: %s of %s %s", event.status, event.task_name, event.task_id)
+            what = one_line(f"{event.status} of {event.task_name} {event.task_id}")
+            logger.exception("Not recorded: %s", what)
 
     def _beat(self) -> None:
         using = database_alias()

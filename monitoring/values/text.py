@@ -43,6 +43,11 @@ def one_line(text: str) -> str:
     )
 
 
+def plain_lines(text: str) -> str:
+    """For a terminal or a log: its lines, each as `one_line` has it."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
 def written_span(span: timedelta) -> str:
     """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two greatest units."""
     if span < timedelta(seconds=0.1):

@@ -35,7 +35,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     source = folder / "source"
     shutil.copytree(TOP / "monitoring", source / "monitoring", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(TOP / name, source)
     run(UV, "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", folder, source)
     (wheel,) = folder.glob("*.whl")

@@ -65,7 +65,7 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
         ("", "'' is no way to send mail; use console, file"),
         ("http://x", "'http' is no way to send mail"),
         ("smtp://x?tls=1", "unknown option 'tls'; an SMTP address takes only 'timeout'"),
-        ("smtp://x:port", "not a URL: Port could not be cast"),
+        ("smtp://x:port", "not a URL: its host or port is none"),
         ("smtp://x?timeout=soon", "the timeout 'soon' is no number of seconds"),
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
         ("anymail+mailjet://KEY@", "the secret_key is missing"),

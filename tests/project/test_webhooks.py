@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import NoReverseMatch, clear_url_caches, reverse
+from django.utils.crypto import constant_time_compare
 
 from monitoring.models import Message
 from project import mailurl, urls
@@ -83,6 +84,23 @@ def test_who_has_not_the_secret_or_signs_wrongly_is_refused(client: Client, secr
     assert post(client, spoil(delivered(message)), secret) == 400
     message.refresh_from_db()
     assert message.delivered_at is None
+
+
+@pytest.mark.usefixtures("webhook")
+def test_the_secret_and_the_signature_are_compared_in_constant_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def compare(given: Any, wanted: Any) -> bool:
+        compared.append(wanted)
+        return constant_time_compare(given, wanted)
+
+    for module in ("base", "mailgun"):
+        monkeypatch.setattr(f"anymail.webhooks.{module}.constant_time_compare", compare)
+    assert post(client, delivered(make_message())) == 200
+    assert compared[0] == SECRET
+    assert len(compared) > 1
 
 
 @pytest.mark.usefixtures("webhook")

@@ -85,7 +85,7 @@ class Command(PluginCommand):
             self.stdout.write(self.style.ERROR(f"MONITORING CRITICAL - {counted}"))
             self.stdout.write("")
             for each in found:
-                self.stdout.write(str(each))
+                self.stdout.write(one_line(str(each)))
         if found:
             raise NotAsExpected("; ".join(map(str, found)))
 
@@ -105,11 +105,11 @@ class Command(PluginCommand):
         if mails.sent or mails.failed:
             self.stdout.write("")
         for message in mails.sent:
-            self.stdout.write(f"Sent to {message.address}: {message.subject}")
+            self.stdout.write(one_line(f"Sent to {message.address}: {message.subject}"))
         for message in mails.failed:
             next_try = "given up" if message.gave_up_at else "to be tried again"
             said = f"Not sent to {message.address}, {next_try}: {message.subject} ({message.error})"
-            self.stdout.write(self.style.WARNING(said))
+            self.stdout.write(self.style.WARNING(one_line(said)))
 
     def _print_notes(self, standing: list[Standing], now: datetime) -> None:
         notes = [note for each in standing if (note := _note(each, now))]
@@ -165,7 +165,7 @@ def _row(judged: Judged) -> tuple[str, ...]:
     outcome = judged.outcome
     expectation, run = outcome.check.expectation, outcome.run
     return (
-        one_line(judged.name),
+        judged.name,
         outcome.verdict.value,
         run.status if run else "-",
         ", ".join(expectation.expected_statuses),

@@ -11,7 +11,6 @@ from monitoring.management.plugin import CouldNotTell, PluginCommand, read_confi
 from monitoring.models import database_now
 from monitoring.models.monitor import default_time_zone
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
-from monitoring.values.text import one_line
 
 
 class Command(PluginCommand):
@@ -60,9 +59,9 @@ def _row(change: Change, superusers: tuple[str, ...]) -> tuple[str, ...]:
     monitor = change.monitor
     return (
         change.verb,
-        one_line(change.name),
+        change.name,
         ", ".join(monitor.expected_statuses),
         f"{written_hours(monitor.lookback_hours)} h",
         tells(monitor.notify_to, superusers),
-        ", ".join(map(one_line, change.dependent_tasks)) or "-",
+        ", ".join(change.dependent_tasks) or "-",
     )

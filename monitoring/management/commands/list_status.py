@@ -70,7 +70,7 @@ class Command(PluginCommand):
 def _row(standing: Standing, superusers: tuple[str, ...], now: datetime) -> tuple[str, ...]:
     run = standing.last_run
     return (
-        one_line(standing.monitor.name),
+        standing.monitor.name,
         standing.stands,
         written(standing.since),
         f"{run.status} {written(run.started_at or run.submitted_at)}" if run else "-",
@@ -83,8 +83,8 @@ def _row(standing: Standing, superusers: tuple[str, ...], now: datetime) -> tupl
 def _note(standing: Standing, now: datetime) -> str:
     found, incident, snoozed_until = standing.found, standing.incident, standing.state.snoozed_until
     notes = [
-        f"found: {one_line(found.current_status)}" if found and standing.stands is Stands.FAILING else "",
-        f"acknowledged by {one_line(incident.acknowledged_by)}" if incident and incident.acknowledged_at else "",
+        f"found: {found.current_status}" if found and standing.stands is Stands.FAILING else "",
+        f"acknowledged by {incident.acknowledged_by}" if incident and incident.acknowledged_at else "",
         f"snoozed until {written(snoozed_until)}" if snoozed_until and snoozed_until > now else "",
     ]
     return ", ".join(note for note in notes if note)
@@ -111,12 +111,19 @@ def _as_json(standing: Standing, superusers: tuple[str, ...], now: datetime) -> 
 
 
 def _as_csv(monitors: list[dict[str, Any]]) -> str:
-    """A line a monitor, with what _as_json says; several addresses are joined by spaces."""
+    """A line a monitor, with what _as_json says, for spreadsheets; several addresses are joined by spaces."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
     for monitor in monitors:
         run = monitor["last_run"] or {}
         ran = {"last_run_status": run.get("status"), "last_run_started_at": run.get("started_at")}
-        writer.writerow(monitor | ran | {"tells": " ".join(monitor["tells"])})
+        row = monitor | ran | {"tells": " ".join(monitor["tells"])}
+        writer.writerow({name: _cell(row[name]) for name in CSV_FIELDS})
     return text.getvalue()
+
+
+def _cell(value: str | None) -> str:
+    """One line, and text to a spreadsheet, which would calculate what begins so (OWASP, "CSV Injection")."""
+    text = one_line(value or "")
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

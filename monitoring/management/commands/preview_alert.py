@@ -1,4 +1,3 @@
-import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +11,12 @@ from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.checking.lookup import monitors_named
-from monitoring.management.plugin import CouldNotTell, PluginCommand
+from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json
 from monitoring.models import Monitor, database_now
 from monitoring.telling import Preview, preview
 from monitoring.tick import judge_monitors
 from monitoring.values.facts import AlertKind, facts_of
-from monitoring.values.text import one_line
+from monitoring.values.text import one_line, plain_lines
 
 DIGEST = "digest"
 KINDS = [*AlertKind.values, DIGEST]
@@ -53,11 +52,10 @@ class Command(PluginCommand):
         elif options["out"]:
             self._write(mails, options["format"], options["out"])
         elif options["format"] == "json":
-            self.stdout.write(
-                json.dumps({kind: asdict(mail) for kind, mail in mails.items()}, indent=2, ensure_ascii=False)
-            )
+            self.print_json({kind: asdict(mail) for kind, mail in mails.items()})
         elif options["format"] == "text" or len(mails) == 1:
-            self.stdout.write("\n\n".join(_formatted(mail, options["format"]) for mail in mails.values()))
+            shown = "\n\n".join(_formatted(mail, options["format"]) for mail in mails.values())
+            self.stdout.write(plain_lines(shown))  # a project's own template may print what it likes
         else:
             raise CouldNotTell(f"--format {options['format']} shows one mail: name its --kind, or a folder with --out")
 
@@ -80,7 +78,7 @@ class Command(PluginCommand):
                 message_to(address, mail).send()
             except Exception as error:
                 raise CouldNotTell(f"{mail.subject!r} could not be sent to {address}: {error}") from error
-            self.stdout.write(f"sent to {address}: {mail.subject}")
+            self.stdout.write(one_line(f"sent to {address}: {mail.subject}"))
 
     def _write(self, mails: dict[str, Mail], format: str, folder: Path) -> None:
         suffix = {"text": "txt"}.get(format, format)
@@ -121,5 +119,5 @@ def _formatted(mail: Mail, format: str) -> str:
         case "eml":
             return message_to(NOBODY, mail).message().as_string()
         case "json":
-            return json.dumps(asdict(mail), indent=2, ensure_ascii=False)
+            return as_json(asdict(mail))
     return f"Subject: {mail.subject}\n\n{mail.text}"

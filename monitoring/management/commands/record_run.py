@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from monitoring.recording.job import CannotStart, record_job
+from monitoring.values.text import plain_lines
 
 
 class Command(BaseCommand):
@@ -41,5 +42,5 @@ class Command(BaseCommand):
         try:
             status = record_job(name, command, context_id)
         except CannotStart as failure:
-            raise CommandError(str(failure), returncode=failure.status) from failure
+            raise CommandError(plain_lines(str(failure)), returncode=failure.status) from failure
         sys.exit(status)
