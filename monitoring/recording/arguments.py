@@ -1,17 +1,19 @@
 """A call's arguments under their parameters' names, and the one that says what the run is about."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from monitoring.recording.privacy import is_secret
+from monitoring.recording.privacy import is_secret, is_simple, written_parameters
 from monitoring.values.text import NAME_MAX, storable_name
+
+Texts = tuple[str, str | None]
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a task calls: the name that it is known by, and its arguments; without a signature these have no names.
 
     `places` are the parameters' names where that is known beforehand, see `places_of`.
@@ -22,6 +24,20 @@ class Call:
     kwargs: Mapping[str, object]
     signature: inspect.Signature | None
     places: Sequence[str] = ()
+
+
+def settled(call: Call) -> Callable[[], Texts]:
+    """What returns the call's texts as they are now; they are written down later, unless its arguments may change."""
+    if all(map(is_simple, call.args)) and all(map(is_simple, call.kwargs.values())):
+        return partial(texts_of, call)
+    texts = texts_of(call)
+    return lambda: texts
+
+
+def texts_of(call: Call) -> Texts:
+    """The parameters as they are stored, and the context id."""
+    parameters = named(call)
+    return written_parameters(parameters), context_id_of(parameters, call.signature)
 
 
 def named(call: Call) -> dict[str, object]:

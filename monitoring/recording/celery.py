@@ -10,9 +10,8 @@ its time has come.
 
 import inspect
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from signal import Signals
 from typing import Any
 from weakref import WeakValueDictionary
@@ -25,21 +24,12 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.utils.time import maybe_make_aware
 
 from monitoring.recording.arguments import Call, context_id_of, named
+from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_parameters, written_reason
 from monitoring.recording.writer import close, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
-
-    status: RunStatus
-    ends: bool = False
-    reason: str = ""
-
 
 SIGNALS = {
     "after_task_publish": Meaning(RunStatus.QUEUED),
@@ -180,9 +170,7 @@ def _record(
     meaning: Meaning, request: Context, task: Any, error: BaseException | None = None, cause: object = None
 ) -> None:
     name = task.name if task else request.task
-    observe(
-        lambda: event_of(meaning, request, task, instant(), error, cause), f"{meaning.status} of {name} {request.id}"
-    )
+    observe(partial(event_of, meaning, request, task, instant(), error, cause), meaning.status, "of", name, request.id)
 
 
 def _after_task_publish(sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:

@@ -29,24 +29,15 @@ from huey.exceptions import CancelExecution, HueyException
 from monitoring.models import database_alias
 from monitoring.models.background_task import WORKER_MAX
 from monitoring.recording import djangotasks
-from monitoring.recording.arguments import Call, context_id_of, named, places_of
+from monitoring.recording.answering import Ask, when_workers_are_lost
+from monitoring.recording.arguments import Call, Texts, places_of, settled
+from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.privacy import written_error, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import Ask, answer_for_runs, close, flush, observe, when_workers_are_lost
+from monitoring.recording.writer import answer_for_runs, close, flush, observe
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable, storable_name
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
-
-    status: RunStatus
-    ends: bool = False
-    if_retried: RunStatus | None = None
-    reason: str = ""
-
 
 SIGNALS = {
     huey_signals.SIGNAL_ENQUEUED: Meaning(RunStatus.QUEUED),
@@ -85,13 +76,12 @@ _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 class Known:
     """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
 
-    Parameters are written down when they are first seen: whoever changes an argument later does not change the record.
+    Its parameters are settled when it is first seen: whoever changes an argument later does not change the record.
     """
 
     task_id: str
     name: str
-    parameters: str
-    context_id: str | None
+    texts: Callable[[], Texts]
     retries_at_start: int | None = None
     started_at: datetime | None = None
     status: RunStatus | None = None
@@ -116,13 +106,11 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(
-                lambda: event_of(signal, task, exc, instant(), huey.utc, queue), f"{signal} of {task.name} {task.id}"
-            )
+            observe(partial(event_of, signal, task, exc, instant(), huey.utc, queue), signal, "of", task.name, task.id)
 
     def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded and _known(task).status not in _OVER:
-            observe(lambda: make_event(task, error, instant()), f"{type(error).__name__} of {task.name} {task.id}")
+            observe(partial(make_event, task, error, instant()), type(error).__name__, "of", task.name, task.id)
 
     huey.signal()(record_signal)
     _tell_what_is_raised(huey, record_raised)
@@ -157,7 +145,7 @@ def _end_what_left_the_queue(huey: Huey) -> Ask:
         gone = waiting.keys() - {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())}
         for task_id in gone & missed:
             name, seq = waiting[task_id]
-            observe(partial(_lost, task_id, name, seq), f"loss of {name} {task_id}")
+            observe(partial(_lost, task_id, name, seq), "loss of", name, task_id)
         missed.clear()
         missed.update(gone)
 
@@ -229,8 +217,7 @@ def event_of(
         attempts=int(is_start),
         worker=queue if status in _WAITS else "",
         errors=_errors(meaning, exc),
-        parameters=known.parameters,
-        context_id=known.context_id,
+        texts=known.texts,
     )
 
 
@@ -257,8 +244,7 @@ def _stopped(task: Any, known: Known, seq: int, errors: str, now: datetime) -> R
         started_at=known.started_at,
         finished_at=now,
         errors=errors,
-        parameters=known.parameters,
-        context_id=known.context_id,
+        texts=known.texts,
     )
 
 
@@ -266,9 +252,7 @@ def _known(task: Any) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
         call = _call_of(task)
-        parameters = named(call)
-        context_id = context_id_of(parameters, call.signature)
-        known = Known(storable_name(task.id), storable_name(call.name), written_parameters(parameters), context_id)
+        known = Known(storable_name(task.id), storable_name(call.name), settled(call))
         setattr(task, _KNOWN, known)
     return known
 

@@ -39,6 +39,7 @@ _SECRET_IN_TEXT = re.compile(
 _PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/]{1,200}(?=@)")
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a value under this name is no context id; an `order_key` is one, an `api_key` is not."""
     return bool(_SECRET_CONTEXT.search(name))
@@ -48,19 +49,23 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
         return ""
-    is_simple = len(parameters) <= ITEMS_MAX and all(map(_is_simple, parameters, parameters.values()))
-    text = _as_json(parameters if is_simple else _plain(parameters, DEPTH_MAX, iter(range(_VALUES_MAX))))
+    as_it_is = (
+        len(parameters) <= ITEMS_MAX and all(map(_is_harmless, parameters)) and all(map(is_simple, parameters.values()))
+    )
+    text = _as_json(parameters if as_it_is else _plain(parameters, DEPTH_MAX, iter(range(_VALUES_MAX))))
     return head(storable(text), PARAMETERS_MAX)
 
 
-def _is_simple(name: object, value: object) -> bool:
-    """Whether it may be written as it is: most parameters, for a third of what the look into them costs."""
-    if type(name) is not str or len(name) > VALUE_MAX or _smells(name):
-        return False
+def is_simple(value: object) -> bool:
+    """Whether it may be written as it is, as most values may, for a third of what the look into them costs."""
     kind = type(value)
     if kind is str:
         return len(value) <= VALUE_MAX  # type: ignore[arg-type] # it is a str
-    return value is None or kind is bool or (kind is int and value.bit_length() <= 64)  # type: ignore[attr-defined]
+    return value is None or kind is bool or (kind in (int, float) and _is_plain(value))
+
+
+def _is_harmless(name: object) -> bool:
+    return type(name) is str and len(name) <= VALUE_MAX and not _smells(name)
 
 
 def written_error(error: BaseException) -> str:

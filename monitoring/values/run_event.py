@@ -1,7 +1,8 @@
 """What a queue said about one run, in our words."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import TextChoices
 
@@ -36,16 +37,16 @@ BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELL
 WORKER_LOST = "The worker that ran it was lost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvent:
-    """One thing that happened to one run.
+class RunEvent(NamedTuple):
+    """One thing that happened to one run. A tuple, since there are three or more of each run.
 
     `seq` puts the events of a run in their true order, whatever order they arrive in: an event with a greater one is
     newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum; an
     end that is told in another process than its start, which may never arrive, says `attempts_at_least` instead.
     `earlier_errors` has a line for each failed attempt that another followed. `worker` is the process that runs it, by
-    the name under which it beats; empty: nobody answers for the run. Times are aware. Texts are already cut, masked and
-    storable.
+    the name under which it beats; empty: nobody answers for the run. `texts` returns the parameters and the context id
+    where these are written down only when the row is; what they are is settled. Times are aware. Texts are already cut,
+    masked and storable.
     """
 
     task_id: str
@@ -56,9 +57,10 @@ class RunEvent:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempts: int = 0
-    attempts_at_least: int = 0
     errors: str = ""
     earlier_errors: str = ""
     parameters: str = ""
     context_id: str | None = None
     worker: str = ""
+    attempts_at_least: int = 0
+    texts: Callable[[], tuple[str, str | None]] | None = None

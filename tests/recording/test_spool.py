@@ -2,7 +2,6 @@ import json
 import logging
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def test_what_cannot_be_read_is_passed_over_and_said_in_a_line(folder: Path, cap
 
 def test_what_the_database_refuses_for_ever_is_set_aside(folder: Path) -> None:
     start, end = events()
-    keep(replace(start, task_name=None))  # type: ignore[arg-type]
+    keep(start._replace(task_name=None))  # type: ignore[arg-type]
     keep(end)
     write_kept()
     assert [path.suffix for path in folder.iterdir()] == [".bad"]
