@@ -1,14 +1,11 @@
 """A call's arguments under their parameters' names, and the one that says what the run is about."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from monitoring.recording.privacy import is_secret, is_simple, written_parameters
+from monitoring.recording.privacy import is_secret, written_parameters
 from monitoring.values.text import NAME_MAX, storable_name
-
-Texts = tuple[str, str | None]
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
 
@@ -26,15 +23,7 @@ class Call(NamedTuple):
     places: Sequence[str] = ()
 
 
-def settled(call: Call) -> Callable[[], Texts]:
-    """What returns the call's texts as they are now; they are written down later, unless its arguments may change."""
-    if all(map(is_simple, call.args)) and all(map(is_simple, call.kwargs.values())):
-        return partial(texts_of, call)
-    texts = texts_of(call)
-    return lambda: texts
-
-
-def texts_of(call: Call) -> Texts:
+def texts_of(call: Call) -> tuple[str, str | None]:
     """The parameters as they are stored, and the context id."""
     parameters = named(call)
     return written_parameters(parameters), context_id_of(parameters, call.signature)

@@ -23,10 +23,10 @@ from celery.exceptions import Ignore, Reject
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.utils.time import maybe_make_aware
 
-from monitoring.recording.arguments import Call, context_id_of, named
+from monitoring.recording.arguments import Call, texts_of
 from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.privacy import written_error, written_reason
 from monitoring.recording.writer import close, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
@@ -102,7 +102,7 @@ def event_of(
     signature = _signature(task)
     # Without a signature the arguments have no names: an event that knows the task says them later.
     call = Call(request.id, request.args or (), request.kwargs or {}, signature)
-    parameters = named(call) if signature else {}
+    parameters, context_id = texts_of(call) if signature else ("", None)
     return RunEvent(
         task_id=storable_name(request.id),
         task_name=storable_name(task.name if task else request.task),
@@ -115,8 +115,8 @@ def event_of(
         attempts=int(is_start),
         attempts_at_least=_attempts_at_least(request) if started_at and not is_told_where_it_ran else 0,
         errors=_errors(meaning, error, cause),
-        parameters=written_parameters(parameters),
-        context_id=context_id_of(parameters, signature),
+        parameters=parameters,
+        context_id=context_id,
     )
 
 

@@ -30,7 +30,7 @@ from monitoring.models import database_alias
 from monitoring.models.background_task import WORKER_MAX
 from monitoring.recording import djangotasks
 from monitoring.recording.answering import Ask, when_workers_are_lost
-from monitoring.recording.arguments import Call, Texts, places_of, settled
+from monitoring.recording.arguments import Call, places_of, texts_of
 from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import written_error, written_reason
@@ -76,12 +76,13 @@ _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 class Known:
     """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
 
-    Its parameters are settled when it is first seen: whoever changes an argument later does not change the record.
+    Parameters are written down when they are first seen: whoever changes an argument later does not change the record.
     """
 
     task_id: str
     name: str
-    texts: Callable[[], Texts]
+    parameters: str
+    context_id: str | None
     retries_at_start: int | None = None
     started_at: datetime | None = None
     status: RunStatus | None = None
@@ -201,9 +202,9 @@ def event_of(
     is_start = meaning.status is RunStatus.RUNNING
     if is_start:
         known.retries_at_start, known.started_at = task.retries, now
-    status = _waiting_status(task, meaning.status, now, utc)
-    if meaning.if_retried and task.retries:
-        status = meaning.if_retried
+    status = meaning.if_retried if meaning.if_retried and task.retries else meaning.status
+    if status is RunStatus.QUEUED and _is_for_later(task, now, utc):
+        status = RunStatus.PENDING
     known.status = status
     return RunEvent(
         task_id=known.task_id,
@@ -217,7 +218,8 @@ def event_of(
         attempts=int(is_start),
         worker=queue if status in _WAITS else "",
         errors=_errors(meaning, exc),
-        texts=known.texts,
+        parameters=known.parameters,
+        context_id=known.context_id,
     )
 
 
@@ -244,7 +246,8 @@ def _stopped(task: Any, known: Known, seq: int, errors: str, now: datetime) -> R
         started_at=known.started_at,
         finished_at=now,
         errors=errors,
-        texts=known.texts,
+        parameters=known.parameters,
+        context_id=known.context_id,
     )
 
 
@@ -252,16 +255,16 @@ def _known(task: Any) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
         call = _call_of(task)
-        known = Known(storable_name(task.id), storable_name(call.name), settled(call))
+        known = Known(storable_name(task.id), storable_name(call.name), *texts_of(call))
         setattr(task, _KNOWN, known)
     return known
 
 
-def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> RunStatus:
-    if status is not RunStatus.QUEUED or task.eta is None:
-        return status
+def _is_for_later(task: Any, now: datetime, utc: bool) -> bool:
+    if task.eta is None:
+        return False
     eta = task.eta.replace(tzinfo=UTC) if utc and task.eta.tzinfo is None else task.eta.astimezone(UTC)
-    return RunStatus.PENDING if eta > now else RunStatus.QUEUED
+    return bool(eta > now)
 
 
 def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
@@ -270,7 +273,7 @@ def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
     Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a retry
     or by the scheduler, comes late but is never newer than a start.
     """
-    if status in (RunStatus.PENDING, RunStatus.QUEUED):
+    if status is RunStatus.PENDING or status is RunStatus.QUEUED:
         return int(status is RunStatus.QUEUED)
     retries = task.retries if known.retries_at_start is None else known.retries_at_start
     return place(_MOST_RETRIES - retries, now)
@@ -286,11 +289,12 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
 
 def _call_of(task: Any) -> Call:
     """What a task calls: of a task of Django's framework, the function behind it."""
-    match task.name, task.args:
-        case djangotasks.SHIM, (str() as path, list() | tuple() as args, dict() as kwargs):
-            return djangotasks.call_of(path, args, kwargs)
+    if task.name == djangotasks.SHIM:
+        match task.args:
+            case str() as path, list() | tuple() as args, dict() as kwargs:
+                return djangotasks.call_of(path, args, kwargs)
     # A task that asks for itself is among its own arguments while it runs.
-    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    kwargs = {name: value for name, value in task.kwargs.items() if value is not task} if task.kwargs else {}
     return Call(task.name, task.args, kwargs, _signature(task.__class__), _places(task.__class__))
 
 

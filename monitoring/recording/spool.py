@@ -72,9 +72,7 @@ def keep(event: RunEvent) -> Path:
     path = folder / f"{event.seq:019d}-{hashlib.sha256(event.task_id.encode()).hexdigest()[:16]}.json"
     new = path.with_suffix(f".new-{os.getpid()}")
     new.touch(mode=0o600)
-    said = event._asdict()
-    del said["texts"]  # these events have theirs
-    new.write_text(json.dumps(said, default=datetime.isoformat))
+    new.write_text(json.dumps(event._asdict(), default=datetime.isoformat))
     return new.replace(path)
 
 

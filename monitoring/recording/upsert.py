@@ -4,9 +4,8 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
@@ -20,7 +19,7 @@ EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which 
 LINE_MAX = 200  # characters of such a line's error
 BATCH = 500  # rows a statement
 
-_COLUMNS = RunEvent._fields[:-2]
+_COLUMNS = RunEvent._fields[:-1]  # all but `attempts_at_least`
 _TYPES = {"seq": "bigint", "attempts": "integer"} | dict.fromkeys(
     ("submitted_at", "started_at", "finished_at"), "timestamptz"
 )
@@ -84,7 +83,6 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
             old.attempts_at_least + event.attempts if is_newer else max(old.attempts_at_least, event.attempts),
             event.attempts_at_least,
         ),
-        old.texts or event.texts,
     )
 
 
@@ -131,7 +129,7 @@ def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
     folded = fold(events)
     connection = connections[using]
     sql = _UPSERT.format(rows=_ROWS[connection.vendor])
-    as_json = json.JSONEncoder(default=partial(_written, connection)).encode
+    as_json = json.JSONEncoder(default=_writes_times(connection)).encode
     with connection.cursor() as cursor:
         for start in range(0, len(folded), BATCH):
             cursor.execute(sql, [as_json([_row(event, worker) for event in folded[start : start + BATCH]])])
@@ -156,15 +154,18 @@ def write_at_once(event: RunEvent) -> None:
 
 
 def _row(event: RunEvent, worker: str) -> list[Any]:
-    *row, parameters, context_id, its_worker, _, texts = event
-    if texts and not parameters:
-        parameters, context_id = texts()
+    *row, its_worker, _ = event
     begins = event.attempts or event.status is RunStatus.RUNNING
-    return [*row, parameters, context_id, its_worker or (worker if begins else "")]
+    return [*row, its_worker or (worker if begins else "")]
 
 
-def _written(connection: BaseDatabaseWrapper, time: datetime) -> str:
-    """As Django writes it, since SQLite compares times as text; but what is in UTC already needs not be converted."""
-    if connection.vendor == "sqlite" and time.tzinfo is UTC and connection.timezone is UTC:
-        return str(time)[: -len("+00:00")]
-    return str(connection.ops.adapt_datetimefield_value(time))
+def _writes_times(connection: BaseDatabaseWrapper) -> Callable[[datetime], str]:
+    """As Django writes them, since SQLite compares times as text; but what is in UTC already needs not be converted."""
+    if connection.vendor == "postgresql":
+        return str
+    adapt, is_utc = connection.ops.adapt_datetimefield_value, connection.timezone is UTC
+
+    def written(time: datetime) -> str:
+        return str(time)[: -len("+00:00")] if is_utc and time.tzinfo is UTC else str(adapt(time))
+
+    return written

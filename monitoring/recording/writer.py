@@ -91,7 +91,7 @@ def _as_settings_allow(event: RunEvent) -> RunEvent | None:
     if event.task_name in settings.NOT_RECORDED:
         return None
     if event.task_name in settings.WITHOUT_PARAMETERS:
-        return event._replace(parameters="", context_id=None, texts=None)
+        return event._replace(parameters="", context_id=None)
     return event
 
 

@@ -1,6 +1,5 @@
 """What a queue said about one run, in our words."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -44,9 +43,8 @@ class RunEvent(NamedTuple):
     newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum; an
     end that is told in another process than its start, which may never arrive, says `attempts_at_least` instead.
     `earlier_errors` has a line for each failed attempt that another followed. `worker` is the process that runs it, by
-    the name under which it beats; empty: nobody answers for the run. `texts` returns the parameters and the context id
-    where these are written down only when the row is; what they are is settled. Times are aware. Texts are already cut,
-    masked and storable.
+    the name under which it beats; empty: nobody answers for the run. Times are aware. Texts are already cut, masked and
+    storable.
     """
 
     task_id: str
@@ -63,4 +61,3 @@ class RunEvent(NamedTuple):
     context_id: str | None = None
     worker: str = ""
     attempts_at_least: int = 0
-    texts: Callable[[], tuple[str, str | None]] | None = None

@@ -48,7 +48,7 @@ def write(*batches: Sequence[RunEvent]) -> None:
 def written(task_id: str = "run") -> RunEvent:
     """The row as the one event that would have made it."""
     row = BackgroundTask.objects.get(task_id=task_id)
-    names = RunEvent._fields[:-2]
+    names = RunEvent._fields[:-1]  # all but `attempts_at_least`
     return RunEvent(**{name: getattr(row, name) for name in names})
 
 
