@@ -41,10 +41,10 @@ class Answering:
     def note(self, events: Iterable[RunEvent]) -> None:
         """What it answers for after these, which are in their order."""
         for event in events:
-            if event.status is RunStatus.RUNNING:
+            if event.attempts:
                 self.running[event.task_id] = event
                 self.has_begun = True
-            else:
+            elif event.status is not RunStatus.RUNNING:  # else it is one of `what_runs`
                 self.running.pop(event.task_id, None)
 
     def must_beat(self) -> bool:

@@ -73,7 +73,7 @@ def test_it_stays_while_the_database_is_away(folder: Path, monkeypatch: pytest.M
 
     keep(events()[0])
     with monkeypatch.context() as patch:
-        patch.setattr(spool, "upsert", away)
+        patch.setattr(spool, "write_at_once", away)
         write_kept()
     assert len(list(folder.glob("*.json"))) == 1
     write_kept()

@@ -236,7 +236,7 @@ def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     writer.put(make_event())
     assert writer.flush()
     assert not Heartbeat.objects.exists(), "who only enqueues answers for nothing"
-    writer.put(make_event(status="Running", seq=2))
+    writer.put(make_event(status="Running", seq=2, attempts=1))
     assert writer.flush()
     assert Heartbeat.objects.get().name == writer.answering.worker.name
     writer.close()
@@ -254,7 +254,7 @@ def test_it_beats_at_once_when_it_begins_to_answer_for_runs_though_its_thread_wa
 def test_a_thread_that_died_is_replaced_and_what_it_held_is_counted(writer: Writer) -> None:
     with in_the_thread(die_once()):
         writer.put(make_event("lost"))
-        wait_for(lambda: not writer._thread.is_alive())
+        wait_for(lambda: writer._thread is None)
     writer.put(make_event("next"))
     assert writer.flush()
     assert statuses() == {"next": "Queued"}
@@ -281,7 +281,7 @@ def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writ
     run = BackgroundTask.objects.get()
     assert (run.status, run.worker) == ("Running", writer.answering.worker.name)
     BackgroundTask.objects.update(status="Stopped")
-    writer.answer_no_more("run")
+    writer.answering.running.pop("run")
     writer._say_again_what_runs()
     assert writer.flush()
     assert statuses() == {"run": "Stopped"}
@@ -340,7 +340,7 @@ def test_an_end_does_not_wait_for_ever_for_the_database(outage: Event, caplog: p
     writer.close(0.3)
     assert caplog.messages[-1] == "The database is away: 5 events of runs are lost with this process"
     outage.clear()
-    wait_for(lambda: not writer._thread.is_alive())  # the test's process goes on
+    wait_for(lambda: writer._thread is None)  # the test's process goes on
 
 
 def test_in_a_test_of_a_project_an_event_is_a_row_at_once_in_its_transaction() -> None:
@@ -369,7 +369,8 @@ from monitoring.recording.writer import answer_for_runs, flush, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 
 def tell(task_id, status="Queued", seq=1):
-    observe(lambda: RunEvent(task_id=task_id, task_name="t", status=RunStatus(status), seq=seq), "an event")
+    attempts = int(status == "Running")
+    observe(lambda: RunEvent(task_id, "t", RunStatus(status), seq, attempts=attempts), "an event")
 """
 
 
