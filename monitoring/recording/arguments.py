@@ -2,16 +2,15 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from monitoring.recording.privacy import is_secret
+from monitoring.recording.privacy import is_secret, written_parameters
 from monitoring.values.text import NAME_MAX, storable_name
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a task calls: the name that it is known by, and its arguments; without a signature these have no names.
 
     `places` are the parameters' names where that is known beforehand, see `places_of`.
@@ -22,6 +21,12 @@ class Call:
     kwargs: Mapping[str, object]
     signature: inspect.Signature | None
     places: Sequence[str] = ()
+
+
+def texts_of(call: Call) -> tuple[str, str | None]:
+    """The parameters as they are stored, and the context id."""
+    parameters = named(call)
+    return written_parameters(parameters), context_id_of(parameters, call.signature)
 
 
 def named(call: Call) -> dict[str, object]:

@@ -10,9 +10,8 @@ its time has come.
 
 import inspect
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from signal import Signals
 from typing import Any
 from weakref import WeakValueDictionary
@@ -24,22 +23,13 @@ from celery.exceptions import Ignore, Reject
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.utils.time import maybe_make_aware
 
-from monitoring.recording.arguments import Call, context_id_of, named
+from monitoring.recording.arguments import Call, texts_of
+from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.privacy import written_error, written_reason
 from monitoring.recording.writer import close, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import storable_name
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
-
-    status: RunStatus
-    ends: bool = False
-    reason: str = ""
-
 
 SIGNALS = {
     "after_task_publish": Meaning(RunStatus.QUEUED),
@@ -112,7 +102,7 @@ def event_of(
     signature = _signature(task)
     # Without a signature the arguments have no names: an event that knows the task says them later.
     call = Call(request.id, request.args or (), request.kwargs or {}, signature)
-    parameters = named(call) if signature else {}
+    parameters, context_id = texts_of(call) if signature else ("", None)
     return RunEvent(
         task_id=storable_name(request.id),
         task_name=storable_name(task.name if task else request.task),
@@ -125,8 +115,8 @@ def event_of(
         attempts=int(is_start),
         attempts_at_least=_attempts_at_least(request) if started_at and not is_told_where_it_ran else 0,
         errors=_errors(meaning, error, cause),
-        parameters=written_parameters(parameters),
-        context_id=context_id_of(parameters, signature),
+        parameters=parameters,
+        context_id=context_id,
     )
 
 
@@ -180,9 +170,7 @@ def _record(
     meaning: Meaning, request: Context, task: Any, error: BaseException | None = None, cause: object = None
 ) -> None:
     name = task.name if task else request.task
-    observe(
-        lambda: event_of(meaning, request, task, instant(), error, cause), f"{meaning.status} of {name} {request.id}"
-    )
+    observe(partial(event_of, meaning, request, task, instant(), error, cause), meaning.status, "of", name, request.id)
 
 
 def _after_task_publish(sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:

@@ -81,14 +81,14 @@ class record_run(ContextDecorator):
     def __enter__(self) -> str:
         run = Run(self._name, instant(), self._context_id, self._parameters)
         self._open.append(run)
-        observe(run.started, f"start of {run.name} {run.task_id}")
+        observe(run.started, "start of", run.name, run.task_id)
         return run.task_id
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         run = self._open.pop()
-        observe(lambda: run.ended(*_ending(error), instant()), f"end of {run.name} {run.task_id}")
+        observe(lambda: run.ended(*_ending(error), instant()), "end of", run.name, run.task_id)
 
 
 def _ending(error: BaseException | None) -> tuple[RunStatus, str]:

@@ -29,24 +29,15 @@ from huey.exceptions import CancelExecution, HueyException
 from monitoring.models import database_alias
 from monitoring.models.background_task import WORKER_MAX
 from monitoring.recording import djangotasks
-from monitoring.recording.arguments import Call, context_id_of, named, places_of
+from monitoring.recording.answering import Ask, when_workers_are_lost
+from monitoring.recording.arguments import Call, places_of, texts_of
+from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import written_error, written_parameters, written_reason
+from monitoring.recording.privacy import written_error, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import Ask, answer_for_runs, close, flush, observe, when_workers_are_lost
+from monitoring.recording.writer import answer_for_runs, close, flush, observe
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import storable, storable_name
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a signal means for the run; `reason` is for the endings that come without an error of their own."""
-
-    status: RunStatus
-    ends: bool = False
-    if_retried: RunStatus | None = None
-    reason: str = ""
-
 
 SIGNALS = {
     huey_signals.SIGNAL_ENQUEUED: Meaning(RunStatus.QUEUED),
@@ -116,13 +107,11 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(
-                lambda: event_of(signal, task, exc, instant(), huey.utc, queue), f"{signal} of {task.name} {task.id}"
-            )
+            observe(partial(event_of, signal, task, exc, instant(), huey.utc, queue), signal, "of", task.name, task.id)
 
     def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded and _known(task).status not in _OVER:
-            observe(lambda: make_event(task, error, instant()), f"{type(error).__name__} of {task.name} {task.id}")
+            observe(partial(make_event, task, error, instant()), type(error).__name__, "of", task.name, task.id)
 
     huey.signal()(record_signal)
     _tell_what_is_raised(huey, record_raised)
@@ -157,7 +146,7 @@ def _end_what_left_the_queue(huey: Huey) -> Ask:
         gone = waiting.keys() - {storable_name(task.id) for task in (*huey.pending(), *huey.scheduled())}
         for task_id in gone & missed:
             name, seq = waiting[task_id]
-            observe(partial(_lost, task_id, name, seq), f"loss of {name} {task_id}")
+            observe(partial(_lost, task_id, name, seq), "loss of", name, task_id)
         missed.clear()
         missed.update(gone)
 
@@ -213,9 +202,9 @@ def event_of(
     is_start = meaning.status is RunStatus.RUNNING
     if is_start:
         known.retries_at_start, known.started_at = task.retries, now
-    status = _waiting_status(task, meaning.status, now, utc)
-    if meaning.if_retried and task.retries:
-        status = meaning.if_retried
+    status = meaning.if_retried if meaning.if_retried and task.retries else meaning.status
+    if status is RunStatus.QUEUED and _is_for_later(task, now, utc):
+        status = RunStatus.PENDING
     known.status = status
     return RunEvent(
         task_id=known.task_id,
@@ -266,18 +255,16 @@ def _known(task: Any) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
         call = _call_of(task)
-        parameters = named(call)
-        context_id = context_id_of(parameters, call.signature)
-        known = Known(storable_name(task.id), storable_name(call.name), written_parameters(parameters), context_id)
+        known = Known(storable_name(task.id), storable_name(call.name), *texts_of(call))
         setattr(task, _KNOWN, known)
     return known
 
 
-def _waiting_status(task: Any, status: RunStatus, now: datetime, utc: bool) -> RunStatus:
-    if status is not RunStatus.QUEUED or task.eta is None:
-        return status
+def _is_for_later(task: Any, now: datetime, utc: bool) -> bool:
+    if task.eta is None:
+        return False
     eta = task.eta.replace(tzinfo=UTC) if utc and task.eta.tzinfo is None else task.eta.astimezone(UTC)
-    return RunStatus.PENDING if eta > now else RunStatus.QUEUED
+    return bool(eta > now)
 
 
 def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
@@ -286,7 +273,7 @@ def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
     Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a retry
     or by the scheduler, comes late but is never newer than a start.
     """
-    if status in (RunStatus.PENDING, RunStatus.QUEUED):
+    if status is RunStatus.PENDING or status is RunStatus.QUEUED:
         return int(status is RunStatus.QUEUED)
     retries = task.retries if known.retries_at_start is None else known.retries_at_start
     return place(_MOST_RETRIES - retries, now)
@@ -302,11 +289,12 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
 
 def _call_of(task: Any) -> Call:
     """What a task calls: of a task of Django's framework, the function behind it."""
-    match task.name, task.args:
-        case djangotasks.SHIM, (str() as path, list() | tuple() as args, dict() as kwargs):
-            return djangotasks.call_of(path, args, kwargs)
+    if task.name == djangotasks.SHIM:
+        match task.args:
+            case str() as path, list() | tuple() as args, dict() as kwargs:
+                return djangotasks.call_of(path, args, kwargs)
     # A task that asks for itself is among its own arguments while it runs.
-    kwargs = {name: value for name, value in task.kwargs.items() if value is not task}
+    kwargs = {name: value for name, value in task.kwargs.items() if value is not task} if task.kwargs else {}
     return Call(task.name, task.args, kwargs, _signature(task.__class__), _places(task.__class__))
 
 

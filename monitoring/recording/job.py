@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 from monitoring.recording.code import Run
@@ -55,7 +54,7 @@ def record_job(name: str, command: Sequence[str], context_id: str | None = None)
             # This process beats while the job runs: killed, it leaves a run that others find lost. A run whose worker
             # never said that it lives would be so at once, so that is said first.
             started = run.started()
-            start = replace(started, worker=answer_for_runs(started))
+            start = started._replace(worker=answer_for_runs(started))
             writings.append(Writing(start, after=partial(wait_for_a_beat, PATIENCE)))
             job.attend(process, wakeup, lambda: note_end(*ending(process.returncode, bytes(job.output))))
     except CannotStart as failure:

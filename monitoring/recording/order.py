@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _MOST_ATTEMPTS = 2047  # that eleven bits can number: Huey's `retries=-1` never ends
 _clock = 0
 
@@ -12,7 +13,7 @@ def instant() -> datetime:
     """The wall clock, but never the same microsecond twice nor an earlier one: the events of a run keep their order."""
     global _clock
     _clock = max(_clock + 1, time.time_ns() // 1000)
-    return _EPOCH + timedelta(microseconds=_clock)
+    return _EPOCH + timedelta(0, 0, _clock)
 
 
 def place(attempt: int, at: datetime) -> int:
@@ -20,6 +21,4 @@ def place(attempt: int, at: datetime) -> int:
 
     `attempt` may begin anywhere and grows with each attempt. Places 0 and 1 are for events before the first start.
     """
-    since = at - _EPOCH
-    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return (min(max(0, attempt), _MOST_ATTEMPTS) << 52) | microseconds
+    return (min(max(0, attempt), _MOST_ATTEMPTS) << 52) | (at - _EPOCH) // _MICROSECOND

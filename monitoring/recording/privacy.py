@@ -4,10 +4,11 @@ import json
 import math
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any
 
 from monitoring.values.text import head, one_line, storable, tail
@@ -23,6 +24,14 @@ MASK = "********"
 # More values than PARAMETERS_MAX characters can hold; 20 entries on each of 4 levels would take half a second.
 _VALUES_MAX = 1_000
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
+# Values of exactly these types in JSON; empty for one that is too large, or that JSON does not know.
+_SIMPLE: dict[type, Callable[[Any], str]] = {
+    int: lambda value: repr(value) if value.bit_length() <= 64 else "",
+    float: lambda value: repr(value) if math.isfinite(value) else "",
+    str: lambda value: encode_basestring(value) if len(value) <= VALUE_MAX else "",
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+}
 _SECRET_NAME = re.compile("password|passwd|token|secret|key|authorization", re.IGNORECASE)
 _SECRET_CONTEXT = re.compile(
     "password|passwd|token|secret|(api|access|private|auth|encryption)[_-]?key|authorization", re.IGNORECASE
@@ -39,6 +48,7 @@ _SECRET_IN_TEXT = re.compile(
 _PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/]{1,200}(?=@)")
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a value under this name is no context id; an `order_key` is one, an `api_key` is not."""
     return bool(_SECRET_CONTEXT.search(name))
@@ -48,19 +58,21 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
     """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
     if not parameters:
         return ""
-    is_simple = len(parameters) <= ITEMS_MAX and all(map(_is_simple, parameters, parameters.values()))
-    text = _as_json(parameters if is_simple else _plain(parameters, DEPTH_MAX, iter(range(_VALUES_MAX))))
+    entries = [*map(_simple_entry, parameters, parameters.values())] if len(parameters) <= ITEMS_MAX else [""]
+    if all(entries):
+        text = f"{{{', '.join(entries)}}}"
+    else:
+        text = _as_json(_plain(parameters, DEPTH_MAX, iter(range(_VALUES_MAX))))
     return head(storable(text), PARAMETERS_MAX)
 
 
-def _is_simple(name: object, value: object) -> bool:
-    """Whether it may be written as it is: most parameters, for a third of what the look into them costs."""
-    if type(name) is not str or len(name) > VALUE_MAX or _smells(name):
-        return False
-    kind = type(value)
-    if kind is str:
-        return len(value) <= VALUE_MAX  # type: ignore[arg-type] # it is a str
-    return value is None or kind is bool or (kind is int and value.bit_length() <= 64)  # type: ignore[attr-defined]
+def _simple_entry(name: object, value: object) -> str:
+    """In JSON, if it may stand as it is: most do, for a third of what the look into them costs. Else empty."""
+    write = _SIMPLE.get(type(value))
+    if write is None or type(name) is not str or len(name) > VALUE_MAX or _smells(name):
+        return ""
+    written = write(value)
+    return f"{encode_basestring(name)}: {written}" if written else ""
 
 
 def written_error(error: BaseException) -> str:

@@ -6,17 +6,16 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections
 
 from monitoring.conf import conf
 from monitoring.models import database_alias
-from monitoring.recording.upsert import upsert
+from monitoring.recording.upsert import write_at_once
 from monitoring.values.run_event import RunEvent, RunStatus
 from monitoring.values.text import one_line
 
@@ -45,7 +44,7 @@ class Writing:
     def _write(self) -> None:
         try:
             self._after()
-            _upsert(self._event)
+            write_at_once(self._event)
         except Exception as error:
             if not self._is_settled:
                 self._keep(str(error).strip())
@@ -74,7 +73,7 @@ def keep(event: RunEvent) -> Path:
     path = folder / f"{event.seq:019d}-{hashlib.sha256(event.task_id.encode()).hexdigest()[:16]}.json"
     new = path.with_suffix(f".new-{os.getpid()}")
     new.touch(mode=0o600)
-    new.write_text(json.dumps(asdict(event), default=datetime.isoformat))
+    new.write_text(json.dumps(event._asdict(), default=datetime.isoformat))
     return new.replace(path)
 
 
@@ -109,7 +108,7 @@ def spool_folder() -> Path:
 
 def _write_file(path: Path) -> None:
     try:
-        _upsert(_event_in(path))
+        write_at_once(_event_in(path))
     except FileNotFoundError:
         return  # somebody else was quicker
     except (ValueError, TypeError, KeyError, DataError, IntegrityError):
@@ -123,9 +122,3 @@ def _event_in(path: Path) -> RunEvent:
     said: dict[str, Any] = json.loads(path.read_text())
     times = {name: datetime.fromisoformat(said[name]) for name in _TIMES if said[name]}
     return RunEvent(**said | times | {"status": RunStatus(said["status"])})
-
-
-def _upsert(event: RunEvent) -> None:
-    using = database_alias()
-    with transaction.atomic(using=using):
-        upsert([event], using)

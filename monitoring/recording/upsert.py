@@ -4,40 +4,36 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from monitoring.models import BackgroundTask
+from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import head, one_line
 
 EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which no line is added
 LINE_MAX = 200  # characters of such a line's error
-BATCH = 500  # rows a statement: 6,500 parameters, far below SQLite's 32,766
+BATCH = 500  # rows a statement
 
-_VALUES = (
-    "task_id", "task_name", "status", "seq", "attempts", "errors", "earlier_errors", "parameters", "context_id",
-)  # fmt: skip
-_TIMES = ("submitted_at", "started_at", "finished_at")
-_COLUMNS = (*_VALUES, "worker", *_TIMES)
-_values, _times = attrgetter(*_VALUES), attrgetter(*_TIMES)
-_TABLE = BackgroundTask._meta.db_table
-_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
-_TYPES = (
-    dict.fromkeys((*_VALUES, "worker"), "text")
-    | {"seq": "bigint", "attempts": "integer"}
-    | dict.fromkeys(_TIMES, "timestamptz")
+_COLUMNS = RunEvent._fields[:-1]  # all but `attempts_at_least`
+_TYPES = {"seq": "bigint", "attempts": "integer"} | dict.fromkeys(
+    ("submitted_at", "started_at", "finished_at"), "timestamptz"
 )
-# PostgreSQL takes all rows as one parameter: its client takes thousands apart in Python, at three times the cost.
-_ROWS_OF_JSON = f"""
-SELECT {", ".join(_COLUMNS)}
-FROM json_to_recordset(%s::json) AS given ({", ".join(f"{name} {_TYPES[name]}" for name in _COLUMNS)})"""
+_TABLE = BackgroundTask._meta.db_table
+# All rows are one parameter, a JSON list of lists: thousands are taken apart in Python, by Django and by PostgreSQL's
+# client. SQLite wants a WHERE, or it would read ON CONFLICT as a join's ON.
+_ROWS = {
+    "postgresql": f"""
+SELECT {", ".join(f"(run->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(_COLUMNS))}
+FROM jsonb_array_elements(%s::jsonb) AS run""",
+    "sqlite": f"""
+SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_COLUMNS)))}
+FROM json_each(%s) WHERE true""",
+}
 
 # There is no WHERE: an old event changes no state, but it still fills in what the newer one did not know.
 _UPSERT = f"""
@@ -69,32 +65,25 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
     is_newer = event.seq > old.seq
     newer, older = (event, old) if is_newer else (old, event)
     return RunEvent(
-        task_id=newer.task_id,
-        task_name=old.task_name,
-        status=newer.status,
-        seq=newer.seq,
-        submitted_at=old.submitted_at or event.submitted_at,
-        started_at=newer.started_at or older.started_at,
-        finished_at=newer.finished_at,
+        newer.task_id,
+        old.task_name,
+        newer.status,
+        newer.seq,
+        old.submitted_at or event.submitted_at,
+        newer.started_at or older.started_at,
+        newer.finished_at,
         # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
-        attempts=old.attempts + event.attempts if is_newer else old.attempts,
-        attempts_at_least=max(
+        old.attempts + event.attempts if is_newer else old.attempts,
+        event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
+        _earlier_errors(old, event, is_newer),
+        old.parameters or event.parameters,
+        event.context_id if old.context_id is None else old.context_id,
+        _worker(old, event, is_newer),
+        max(
             old.attempts_at_least + event.attempts if is_newer else max(old.attempts_at_least, event.attempts),
             event.attempts_at_least,
         ),
-        errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
-        earlier_errors=_earlier_errors(old, event, is_newer),
-        parameters=old.parameters or event.parameters,
-        context_id=event.context_id if old.context_id is None else old.context_id,
-        worker=event.worker if _tells_the_worker(old, event, is_newer) else old.worker,
     )
-
-
-def _tells_the_worker(old: RunEvent, event: RunEvent, is_newer: bool) -> bool:
-    """Whoever starts a run has it, named or not; until then its queue may be named."""
-    if is_newer and (event.worker or event.attempts):
-        return True
-    return not (old.worker or old.attempts or old.attempts_at_least)
 
 
 def _earlier_errors(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
@@ -102,6 +91,13 @@ def _earlier_errors(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
     if is_newer and len(old.earlier_errors) < EARLIER_ERRORS_MAX:
         return old.earlier_errors + event.earlier_errors
     return old.earlier_errors or event.earlier_errors
+
+
+def _worker(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
+    """Whoever starts a run has it, named or not; until then its queue may be named."""
+    if is_newer:
+        return event.worker or ("" if event.attempts else old.worker)
+    return old.worker or ("" if old.attempts or old.attempts_at_least else event.worker)
 
 
 def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
@@ -119,7 +115,7 @@ def _with_its_line(event: RunEvent) -> RunEvent:
         return event
     line = head(one_line(event.errors.rpartition("\n")[2]), LINE_MAX)
     when = f"{event.finished_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC " if event.finished_at else ""
-    return replace(event, earlier_errors=f"{when}{line}\n")
+    return event._replace(earlier_errors=f"{when}{line}\n")
 
 
 def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
@@ -132,39 +128,44 @@ def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
     """
     folded = fold(events)
     connection = connections[using]
-    rows = _rows_as_json if connection.vendor == "postgresql" else _rows_as_values
+    sql = _UPSERT.format(rows=_ROWS[connection.vendor])
+    as_json = json.JSONEncoder(default=_writes_times(connection)).encode
     with connection.cursor() as cursor:
         for start in range(0, len(folded), BATCH):
-            sql, parameters = rows(folded[start : start + BATCH], worker, connection)
-            cursor.execute(_UPSERT.format(rows=sql), parameters)
+            cursor.execute(sql, [as_json([_row(event, worker) for event in folded[start : start + BATCH]])])
         for event in folded:  # few: most starts are told before their end
             if event.attempts_at_least > event.attempts:
                 cursor.execute(_RAISE_ATTEMPTS, [event.attempts_at_least, event.task_id, event.attempts_at_least])
 
 
-def _rows_as_json(events: Sequence[RunEvent], worker: str, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-    rows = [
-        dict(zip(_COLUMNS, (*_values(event), _worker_of(event, worker), *_times(event)), strict=True))
-        for event in events
-    ]
-    return _ROWS_OF_JSON, [json.dumps(rows, default=datetime.isoformat)]
+def write_at_once(event: RunEvent) -> None:
+    """Writes one event on the caller's connection. Raises what the database raises."""
+    using = database_alias()
+    connection = connections[using]
+    try:
+        # A savepoint where the host is inside a transaction, so that an error here leaves the host's work whole.
+        with transaction.atomic(using=using):
+            upsert([event], using)
+    except (InterfaceError, OperationalError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()  # it may have been cut since it was last used; a new one tells
+        upsert([event], using)
 
 
-def _rows_as_values(events: Sequence[RunEvent], worker: str, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-    parameters: list[Any] = []
-    for event in events:
-        parameters += _values(event)
-        parameters.append(_worker_of(event, worker))
-        parameters += (_written(time, connection) for time in _times(event))
-    return f"VALUES {', '.join([_ROW] * len(events))}", parameters
+def _row(event: RunEvent, worker: str) -> list[Any]:
+    *row, its_worker, _ = event
+    begins = event.attempts or event.status is RunStatus.RUNNING
+    return [*row, its_worker or (worker if begins else "")]
 
 
-def _worker_of(event: RunEvent, worker: str) -> str:
-    return event.worker or (worker if event.attempts or event.status is RunStatus.RUNNING else "")
+def _writes_times(connection: BaseDatabaseWrapper) -> Callable[[datetime], str]:
+    """As Django writes them, since SQLite compares times as text; but what is in UTC already needs not be converted."""
+    if connection.vendor == "postgresql":
+        return str
+    adapt, is_utc = connection.ops.adapt_datetimefield_value, connection.timezone is UTC
 
+    def written(time: datetime) -> str:
+        return str(time)[: -len("+00:00")] if is_utc and time.tzinfo is UTC else str(adapt(time))
 
-def _written(time: datetime | None, connection: BaseDatabaseWrapper) -> Any:
-    """As Django writes it, since SQLite compares times as text; but what is in UTC already needs not be converted."""
-    if time is not None and time.tzinfo is UTC and connection.timezone is UTC:
-        return str(time.replace(tzinfo=None))
-    return connection.ops.adapt_datetimefield_value(time)
+    return written

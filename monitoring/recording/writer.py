@@ -10,25 +10,22 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connections, reset_queries, transaction
+from django.db import InterfaceError, OperationalError, connections, reset_queries
 
 from monitoring.conf import conf
-from monitoring.models import BackgroundTask, database_alias, database_now
-from monitoring.recording.upsert import fold, upsert
-from monitoring.recording.workers import BEAT_EVERY, Worker, dead_workers, end_lost_runs, forget_the_dead
-from monitoring.values.run_event import RunEvent, RunStatus
+from monitoring.models import BackgroundTask, database_alias
+from monitoring.recording.answering import Answering
+from monitoring.recording.upsert import fold, upsert, write_at_once
+from monitoring.recording.workers import BEAT_EVERY
+from monitoring.values.run_event import RunEvent
 from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
-
-Ask = Callable[[datetime], Callable[[], None] | None]
 
 # Seconds. No linger costs more under load, a longer one loses more when the process is killed.
 QUIET = 0.1
@@ -42,11 +39,11 @@ EVENTS_AT_ONCE = 500
 EVENTS_MAX = 50_000  # that wait in memory, most of them about a kilobyte
 
 
-def observe(make_event: Callable[[], RunEvent], what: str) -> None:
+def observe(make_event: Callable[[], RunEvent], *what: object) -> None:
     """Notes one event and never raises: a run that cannot be recorded must still run.
 
     The event is made here and now, in the caller: what its texts say, cut and masked, is all that is kept of the run's
-    parameters.
+    parameters. `what` says what it was, if it cannot be.
     """
     try:
         event = _as_settings_allow(make_event())
@@ -55,7 +52,7 @@ def observe(make_event: Callable[[], RunEvent], what: str) -> None:
         elif event:
             _writer.put(event)
     except Exception:
-        logger.exception("Not recorded: %s", what)
+        logger.exception("Not recorded: %s", one_line(" ".join(map(str, what))))
 
 
 def flush(timeout: float = FLUSH_WITHIN) -> bool:
@@ -68,15 +65,6 @@ def close() -> None:
     _writer.close()
 
 
-def when_workers_are_lost(ask: Ask) -> None:
-    """Has `ask` called, in the thread, when a worker is found dead, and some seconds later once more.
-
-    It is for runs that were not known to be its own yet; `now` is the database's. What it returns is called in a thread
-    of its own, since it asks somebody else, who may hang; until it is done nothing new is asked.
-    """
-    _asked_about_losses.append(ask)
-
-
 def answer_for_runs(start: RunEvent | None = None) -> str:
     """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does.
 
@@ -85,20 +73,17 @@ def answer_for_runs(start: RunEvent | None = None) -> str:
     if _is_tested():
         return ""
     _writer.answer_for_runs(start)
-    return _writer.worker.name
+    return _writer.answering.worker.name
 
 
 def answer_no_more(task_id: str) -> None:
     """The run is over, and its end is written by other means."""
-    _writer.answer_no_more(task_id)
+    _writer.answering.running.pop(task_id, None)
 
 
 def wait_for_a_beat(timeout: float) -> bool:
     """Waits until this process has said that it lives, at most `timeout` seconds; returns whether it has."""
-    return _is_tested() or _writer.has_beaten.wait(timeout)
-
-
-_asked_about_losses: list[Ask] = []
+    return _is_tested() or _writer.answering.has_beaten.wait(timeout)
 
 
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
@@ -107,7 +92,7 @@ def _as_settings_allow(event: RunEvent) -> RunEvent | None:
     if event.task_name in settings.NOT_RECORDED:
         return None
     if event.task_name in settings.WITHOUT_PARAMETERS:
-        return replace(event, parameters="", context_id=None)
+        return event._replace(parameters="", context_id=None)
     return event
 
 
@@ -121,46 +106,17 @@ def _is_tested() -> bool:
     return testing is not None and hasattr(testing._TestState, "saved_data")
 
 
-def write_at_once(event: RunEvent) -> None:
-    """Writes one event on the caller's connection. Raises what the database raises."""
-    using = database_alias()
-    connection = connections[using]
-    try:
-        # A savepoint where the host is inside a transaction, so that an error here leaves the host's work whole.
-        with transaction.atomic(using=using):
-            upsert([event], using)
-    except (InterfaceError, OperationalError):
-        if connection.in_atomic_block:
-            raise
-        connection.close()  # it may have been cut since it was last used; a new one tells
-        upsert([event], using)
-
-
-def _ask_all(questions: Sequence[Callable[[], None]]) -> None:
-    for question in questions:
-        try:
-            question()
-        except Exception as error:
-            logger.warning("A queue was not asked for what a lost worker had taken: %s", error)
-
-
 class Writer:
     """One for each process. The thread starts with the first event."""
 
     def __init__(self) -> None:
-        self.worker = Worker()
-        self.has_beaten = Event()
+        self.answering = Answering()
         self._queue: SimpleQueue[RunEvent | Event] = SimpleQueue()  # an event of threading marks a place in it
         self._thread: Thread | None = None
         self._lock = Lock()
         self._touching = RLock()  # the database
         self._end = Event()
         self._is_closed = False
-        self._answers = False
-        self._dead: set[str] = set()
-        self._asks = 0
-        self._asking: Thread | None = None
-        self._running: dict[str, RunEvent] = {}
         self._taken: Sequence[RunEvent] = ()
 
     def put(self, event: RunEvent) -> None:
@@ -171,31 +127,24 @@ class Writer:
         if self._is_closed:  # the process ends: its last word
             write_at_once(event)
             return
-        if event.status is RunStatus.RUNNING:
-            self._running[event.task_id] = event
-            self._answers = True
-        else:
-            self.answer_no_more(event.task_id)
         if self._queue.qsize() < (2 * EVENTS_MAX if event.finished_at else EVENTS_MAX):
             self._queue.put(event)
         else:
             self._count_dropped()
-        self._start()
+        if self._thread is None:
+            self._start()
 
     def answer_for_runs(self, start: RunEvent | None = None) -> None:
         if start:
-            self._running[start.task_id] = start
-        if not self._answers:
-            self._answers = True
+            self.answering.running[start.task_id] = start
+        if not self.answering.has_begun:
+            self.answering.has_begun = True
             self._queue.put(Event())  # a thread that waits already would beat only when that is over
         self._start()
 
-    def answer_no_more(self, task_id: str) -> None:
-        self._running.pop(task_id, None)
-
     def flush(self, timeout: float = FLUSH_WITHIN) -> bool:
         """Waits until all that was put before is written, at most `timeout` seconds; returns whether it is."""
-        if self._thread is None:
+        if self._thread is None and self._queue.empty():
             return True
         self._start()
         self._queue.put(mark := Event())
@@ -204,7 +153,7 @@ class Writer:
     def close(self, timeout: float = FLUSH_WITHIN) -> None:
         """Writes what is left, for at most `timeout` seconds, and ends the thread; later events are written at once."""
         self._is_closed = True
-        if self._thread is None:
+        if self._thread is None and self._queue.empty():
             return
         left = len(self._taken) + self._queue.qsize()
         self._queue.put(self._end)
@@ -221,27 +170,28 @@ class Writer:
             self._touching.release()
 
     def _start(self) -> None:
-        """Starts the thread, unless it lives; one that died is replaced, and what it was about to write has gone."""
-        if self._is_closed or (self._thread and self._thread.is_alive()):
-            return
+        """Starts the thread, unless it lives."""
         with self._lock:
-            if not (self._thread and self._thread.is_alive()):
-                self.worker.dropped += len(self._taken)
-                self._taken = ()
+            if self._thread is None and not self._is_closed:
                 self._thread = Thread(target=self._live, name="monitoring-writer", daemon=True)
                 self._thread.start()
 
     def _count_dropped(self) -> None:
+        worker = self.answering.worker
         with self._lock:
-            self.worker.dropped += 1
-        if self.worker.dropped == 1:
+            worker.dropped += 1
+        if worker.dropped == 1:
             logger.error("Events of runs are dropped: %d wait for the database already", EVENTS_MAX)
 
     def _live(self) -> None:
         try:
             self._work()
-        finally:  # whatever it died of, its connection does not outlive it
+        finally:  # whatever it died of, its connection does not outlive it, and the next event starts another
             connections[database_alias()].close()
+            with self._lock:
+                self.answering.worker.dropped += len(self._taken)
+                self._taken = ()
+                self._thread = None
 
     def _work(self) -> None:
         """The thread: waits, lingers, writes, and beats in between."""
@@ -252,7 +202,8 @@ class Writer:
             if monotonic() - wrote_at < QUIET and isinstance(first, RunEvent):
                 sleep(LINGER)
             self._taken, mark = self._take(first)
-            if self._must_beat() and monotonic() - beat_at >= BEAT_EVERY.total_seconds():
+            self.answering.note(self._taken)
+            if self.answering.must_beat() and monotonic() - beat_at >= BEAT_EVERY.total_seconds():
                 self._persist(self._beat)
                 beat_at = monotonic()
             if self._taken:
@@ -260,22 +211,18 @@ class Writer:
                 wrote_at = monotonic()
             self._taken = ()
             if mark is self._end:
-                self._leave()
+                self._persist(self.answering.leave)
+                connections[database_alias()].close()
             if mark:
                 mark.set()
 
-    def _leave(self) -> None:
-        if self.worker.beat_at:
-            self._persist(lambda: self.worker.leave(database_alias()))
-        connections[database_alias()].close()
-
     def _next(self, beat_at: float) -> RunEvent | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
-        timeout = beat_at + BEAT_EVERY.total_seconds() - monotonic() if self._must_beat() else IDLE
+        timeout = beat_at + BEAT_EVERY.total_seconds() - monotonic() if self.answering.must_beat() else IDLE
         try:
             return self._queue.get(timeout=max(0.0, timeout))
         except Empty:
-            if not self._must_beat():
+            if not self.answering.must_beat():
                 connections[database_alias()].close()
             return None
 
@@ -292,9 +239,6 @@ class Writer:
             except Empty:
                 return taken, None
         return taken, following
-
-    def _must_beat(self) -> bool:
-        return self._answers or self.worker.trouble != self.worker.told_trouble
 
     def _persist(self, write: Callable[[], None]) -> None:
         """Tries until the database has taken it. What is tried again is the same: nothing newer joins it."""
@@ -317,56 +261,33 @@ class Writer:
 
     def _write(self) -> None:
         using = database_alias()
-        events = fold(self._taken)
         try:
-            upsert(events, using, self.worker.name)
+            upsert(self._taken, using, self.answering.worker.name)
         except (InterfaceError, OperationalError):
             raise
         except Exception:
-            for event in events:
+            for event in fold(self._taken):
                 self._write_alone(event, using)
 
     def _write_alone(self, event: RunEvent, using: str) -> None:
         """One that the database refuses is set aside, so that it holds up no other."""
         try:
-            upsert([event], using, self.worker.name)
+            upsert([event], using, self.answering.worker.name)
         except (InterfaceError, OperationalError):
             raise
         except Exception:
             BackgroundTask.objects.using(using).first()  # raises if it is the table that is not as it should be
-            self.worker.set_aside += 1
+            self.answering.worker.set_aside += 1
             what = one_line(f"{event.status} of {event.task_name} {event.task_id}")
             logger.exception("Not recorded: %s", what)
 
     def _beat(self) -> None:
-        using = database_alias()
-        now = database_now()
-        if self.worker.beat(now, using):
+        if self.answering.beat():
             self._say_again_what_runs()
-        self.has_beaten.set()
-        if self.worker.may_judge():
-            if lost := end_lost_runs(now, using):
-                logger.warning("%d runs are over: their workers are dead", lost)
-            forget_the_dead(now, using)
-            self._ask_about_losses(now, dead_workers(now, using))
-
-    def _ask_about_losses(self, now: datetime, dead: set[str]) -> None:
-        if dead - self._dead:
-            self._asks = 2
-        self._dead = dead
-        if self._asks and not (self._asking and self._asking.is_alive()):
-            self._asks -= 1
-            questions = [question for ask in _asked_about_losses if (question := ask(now))]
-            self._asking = Thread(target=_ask_all, args=[questions], name="monitoring-asking", daemon=True)
-            self._asking.start()
 
     def _say_again_what_runs(self) -> None:
-        """Another process may have thought that this one is dead, and have ended its runs."""
-        for event in list(self._running.values()):
-            again = replace(event, seq=event.seq + 1, attempts=0, worker=self.worker.name)
-            if self._running.get(event.task_id) is event:
-                self._running[event.task_id] = again
-                self._queue.put(again)
+        for event in self.answering.what_runs():
+            self._queue.put(event)
 
 
 _writer = Writer()

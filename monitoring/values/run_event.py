@@ -1,7 +1,7 @@
 """What a queue said about one run, in our words."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import TextChoices
 
@@ -36,9 +36,8 @@ BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELL
 WORKER_LOST = "The worker that ran it was lost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvent:
-    """One thing that happened to one run.
+class RunEvent(NamedTuple):
+    """One thing that happened to one run. A tuple, since there are three or more of each run.
 
     `seq` puts the events of a run in their true order, whatever order they arrive in: an event with a greater one is
     newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum; an
@@ -56,9 +55,9 @@ class RunEvent:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempts: int = 0
-    attempts_at_least: int = 0
     errors: str = ""
     earlier_errors: str = ""
     parameters: str = ""
     context_id: str | None = None
     worker: str = ""
+    attempts_at_least: int = 0

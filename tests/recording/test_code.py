@@ -157,7 +157,7 @@ def test_what_cannot_be_recorded_still_runs(away: bool, monkeypatch: pytest.Monk
         raise OperationalError("the database is away")
 
     if away:
-        monkeypatch.setattr(writer, "upsert", no_database)
+        monkeypatch.setattr(writer, "write_at_once", no_database)
     done = []
     with record_run("nightly_export", context_id=None if away else Unspeakable()):
         done.append(1)

@@ -2,7 +2,6 @@ import json
 import logging
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def test_it_stays_while_the_database_is_away(folder: Path, monkeypatch: pytest.M
 
     keep(events()[0])
     with monkeypatch.context() as patch:
-        patch.setattr(spool, "upsert", away)
+        patch.setattr(spool, "write_at_once", away)
         write_kept()
     assert len(list(folder.glob("*.json"))) == 1
     write_kept()
@@ -108,7 +107,7 @@ def test_what_cannot_be_read_is_passed_over_and_said_in_a_line(folder: Path, cap
 
 def test_what_the_database_refuses_for_ever_is_set_aside(folder: Path) -> None:
     start, end = events()
-    keep(replace(start, task_name=None))  # type: ignore[arg-type]
+    keep(start._replace(task_name=None))  # type: ignore[arg-type]
     keep(end)
     write_kept()
     assert [path.suffix for path in folder.iterdir()] == [".bad"]

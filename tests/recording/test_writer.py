@@ -15,6 +15,7 @@ from django.db import OperationalError, connections, transaction
 from django.db.backends.signals import connection_created
 
 from monitoring.models import BackgroundTask, Heartbeat, database_alias, database_now
+from monitoring.recording import answering
 from monitoring.recording import writer as module
 from monitoring.recording.writer import EVENTS_AT_ONCE, Writer, observe
 from monitoring.values.run_event import RunEvent, RunStatus
@@ -25,7 +26,6 @@ from tests.factories import NOW
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Execute = Callable[[str, Any, bool, Any], Any]
-TOO_LARGE = 2**63  # for a column that holds the place of an event
 
 
 def make_event(task_id: str = "run", status: str = "Queued", seq: int = 1, **over: Any) -> RunEvent:
@@ -103,7 +103,7 @@ def test_what_is_put_is_written(writer: Writer) -> None:
     writer.put(make_event(status="Running", seq=2, started_at=NOW, attempts=1))
     assert writer.flush()
     run = BackgroundTask.objects.get()
-    assert (run.status, run.started_at, run.worker) == ("Running", NOW, writer.worker.name)
+    assert (run.status, run.started_at, run.worker) == ("Running", NOW, writer.answering.worker.name)
 
 
 def test_what_is_put_is_written_soon_without_being_asked_for(writer: Writer) -> None:
@@ -153,7 +153,7 @@ def test_nothing_is_lost_while_the_database_is_away(
     assert writer.flush(10)
     assert set(BackgroundTask.objects.values_list("status", "attempts")) == {("Running", 1)}
     assert len(statuses()) == 2 * EVENTS_AT_ONCE
-    assert writer.worker.trouble == 0
+    assert writer.answering.worker.trouble == 0
     assert [record.levelno for record in caplog.records] == [logging.WARNING], "said once, not at each try"
 
 
@@ -176,7 +176,7 @@ def test_an_event_that_the_database_refuses_is_set_aside_alone(
     writer: Writer, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(20):
-        writer.put(make_event(f"{number:02}", seq=TOO_LARGE if number == 7 else 1))
+        writer.put(make_event(f"{number:02}", attempts=-1 if number == 7 else 0))
     assert writer.flush()
     assert set(statuses()) == {f"{number:02}" for number in range(20) if number != 7}
     assert [record.getMessage() for record in caplog.records] == ["Not recorded: Queued of daily_report 07"]
@@ -196,7 +196,7 @@ def test_tables_that_are_not_there_yet_are_waited_for(writer: Writer) -> None:
             cursor.execute("ALTER TABLE elsewhere RENAME TO monitoring_backgroundtask")
     assert writer.flush()
     assert statuses() == {"run": "Queued"}
-    assert writer.worker.trouble == 0
+    assert writer.answering.worker.trouble == 0
 
 
 def test_memory_has_a_bound_and_what_is_dropped_is_counted(
@@ -226,7 +226,7 @@ def test_where_starts_are_dropped_already_there_is_room_for_the_ends_of_what_run
         writer.put(make_event(f"{number}", "Running", started_at=NOW))
     for number in range(12):
         writer.put(make_event(f"{number}", "Completed", 2, started_at=NOW, finished_at=NOW))
-    assert writer.worker.dropped == 4, "two starts, and two ends since the room for them is bounded too"
+    assert writer.answering.worker.dropped == 4, "two starts, and two ends since the room for them is bounded too"
     outage.clear()
     assert writer.flush()
     assert statuses() == {"first": "Queued"} | {f"{number}": "Completed" for number in range(10)}
@@ -236,9 +236,9 @@ def test_a_process_beats_once_it_runs_something(writer: Writer) -> None:
     writer.put(make_event())
     assert writer.flush()
     assert not Heartbeat.objects.exists(), "who only enqueues answers for nothing"
-    writer.put(make_event(status="Running", seq=2))
+    writer.put(make_event(status="Running", seq=2, attempts=1))
     assert writer.flush()
-    assert Heartbeat.objects.get().name == writer.worker.name
+    assert Heartbeat.objects.get().name == writer.answering.worker.name
     writer.close()
     assert not Heartbeat.objects.exists()
 
@@ -247,14 +247,14 @@ def test_it_beats_at_once_when_it_begins_to_answer_for_runs_though_its_thread_wa
     writer.put(make_event())
     assert writer.flush()
     writer.answer_for_runs()
-    assert writer.has_beaten.wait(4)
+    assert writer.answering.has_beaten.wait(4)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_died_is_replaced_and_what_it_held_is_counted(writer: Writer) -> None:
     with in_the_thread(die_once()):
         writer.put(make_event("lost"))
-        wait_for(lambda: not writer._thread.is_alive())
+        wait_for(lambda: writer._thread is None)
     writer.put(make_event("next"))
     assert writer.flush()
     assert statuses() == {"next": "Queued"}
@@ -279,9 +279,9 @@ def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writ
     writer._say_again_what_runs()
     assert writer.flush()
     run = BackgroundTask.objects.get()
-    assert (run.status, run.worker) == ("Running", writer.worker.name)
+    assert (run.status, run.worker) == ("Running", writer.answering.worker.name)
     BackgroundTask.objects.update(status="Stopped")
-    writer.answer_no_more("run")
+    writer.answering.running.pop("run")
     writer._say_again_what_runs()
     assert writer.flush()
     assert statuses() == {"run": "Stopped"}
@@ -292,14 +292,16 @@ def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(
 ) -> None:
     asked: list[datetime] = []
     answers: list[int] = []
-    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or (lambda: answers.append(1))])
-    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
-    writer.worker.beat_at = database_now()
+    monkeypatch.setattr(
+        answering, "_asked_about_losses", [lambda now: asked.append(now) or (lambda: answers.append(1))]
+    )
+    monkeypatch.setattr(writer.answering.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.answering.worker.beat_at = database_now()
     for deaths in range(1, 3):
         Heartbeat.objects.create(name=f"host:{deaths}:a", beat_at=database_now() - timedelta(minutes=1))
         for _ in range(4):
             writer._beat()
-            writer._asking.join()
+            writer.answering._asking.join()
         assert len(asked) == len(answers) == 2 * deaths
 
 
@@ -308,17 +310,17 @@ def test_a_queue_that_hangs_holds_up_no_beat_and_is_not_asked_again_meanwhile(
 ) -> None:
     asked: list[datetime] = []
     answer = Event()
-    monkeypatch.setattr(module, "_asked_about_losses", [lambda now: asked.append(now) or answer.wait])
-    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
-    writer.worker.beat_at = database_now()
+    monkeypatch.setattr(answering, "_asked_about_losses", [lambda now: asked.append(now) or answer.wait])
+    monkeypatch.setattr(writer.answering.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.answering.worker.beat_at = database_now()
     Heartbeat.objects.create(name="host:1:a", beat_at=database_now() - timedelta(minutes=1))
     for _ in range(3):
         writer._beat()
     assert len(asked) == 1
     answer.set()
-    writer._asking.join()
+    writer.answering._asking.join()
     writer._beat()
-    writer._asking.join()
+    writer.answering._asking.join()
     assert len(asked) == 2
 
 
@@ -338,7 +340,7 @@ def test_an_end_does_not_wait_for_ever_for_the_database(outage: Event, caplog: p
     writer.close(0.3)
     assert caplog.messages[-1] == "The database is away: 5 events of runs are lost with this process"
     outage.clear()
-    wait_for(lambda: not writer._thread.is_alive())  # the test's process goes on
+    wait_for(lambda: writer._thread is None)  # the test's process goes on
 
 
 def test_in_a_test_of_a_project_an_event_is_a_row_at_once_in_its_transaction() -> None:
@@ -367,7 +369,8 @@ from monitoring.recording.writer import answer_for_runs, flush, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 
 def tell(task_id, status="Queued", seq=1):
-    observe(lambda: RunEvent(task_id=task_id, task_name="t", status=RunStatus(status), seq=seq), "an event")
+    attempts = int(status == "Running")
+    observe(lambda: RunEvent(task_id, "t", RunStatus(status), seq, attempts=attempts), "an event")
 """
 
 
@@ -421,14 +424,14 @@ from monitoring.recording import writer
 from monitoring.recording.job import record_job
 
 def end_it_once_it_is_answered_for():
-    while not writer._writer._running: pass
+    while not writer._writer.answering.running: pass
     open(fifo, "w").close()
 
 with TemporaryDirectory() as folder:
     os.mkfifo(fifo := folder + "/fifo")
     Thread(target=end_it_once_it_is_answered_for, daemon=True).start()
     assert record_job("backup", ["cat", fifo]) == 0
-assert not writer._writer._running
+assert not writer._writer.answering.running
 """)
     assert said == ""
     assert BackgroundTask.objects.get().status == "Completed"

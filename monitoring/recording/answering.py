@@ -1,0 +1,97 @@
+"""What a process owes to the runs that it has begun: to say that it lives, and to notice who no longer does."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from threading import Event, Thread
+
+from monitoring.models import database_alias, database_now
+from monitoring.recording.workers import Worker, dead_workers, end_lost_runs, forget_the_dead
+from monitoring.values.run_event import RunEvent, RunStatus
+
+logger = logging.getLogger("monitoring")
+
+Ask = Callable[[datetime], Callable[[], None] | None]
+
+
+def when_workers_are_lost(ask: Ask) -> None:
+    """Has `ask` called, in the writer's thread, when a worker is found dead, and some seconds later once more.
+
+    It is for runs that were not known to be its own yet; `now` is the database's. What it returns is called in a thread
+    of its own, since it asks somebody else, who may hang; until it is done nothing new is asked.
+    """
+    _asked_about_losses.append(ask)
+
+
+_asked_about_losses: list[Ask] = []
+
+
+class Answering:
+    """This process, as one that answers for runs from the first that it begins."""
+
+    def __init__(self) -> None:
+        self.worker = Worker()
+        self.running: dict[str, RunEvent] = {}
+        self.has_begun = False
+        self.has_beaten = Event()
+        self._dead: set[str] = set()
+        self._asks = 0
+        self._asking: Thread | None = None
+
+    def note(self, events: Iterable[RunEvent]) -> None:
+        """What it answers for after these, which are in their order."""
+        for event in events:
+            if event.attempts:
+                self.running[event.task_id] = event
+                self.has_begun = True
+            elif event.status is not RunStatus.RUNNING:  # else it is one of `what_runs`
+                self.running.pop(event.task_id, None)
+
+    def must_beat(self) -> bool:
+        return self.has_begun or self.worker.trouble != self.worker.told_trouble
+
+    def beat(self) -> bool:
+        """Says that it lives, and ends the runs of those that do not.
+
+        Returns whether others may have thought it dead, and have ended the runs of its own.
+        """
+        using = database_alias()
+        now = database_now()
+        was_silent = self.worker.beat(now, using)
+        self.has_beaten.set()
+        if self.worker.may_judge():
+            if lost := end_lost_runs(now, using):
+                logger.warning("%d runs are over: their workers are dead", lost)
+            forget_the_dead(now, using)
+            self._ask_about_losses(now, dead_workers(now, using))
+        return was_silent
+
+    def leave(self) -> None:
+        if self.worker.beat_at:
+            self.worker.leave(database_alias())
+
+    def what_runs(self) -> list[RunEvent]:
+        """The starts of what runs, to be told again: newer than they were, but no attempts more."""
+        for event in list(self.running.values()):
+            again = event._replace(seq=event.seq + 1, attempts=0, worker=self.worker.name)
+            if self.running.get(event.task_id) is event:
+                self.running[event.task_id] = again
+        return list(self.running.values())
+
+    def _ask_about_losses(self, now: datetime, dead: set[str]) -> None:
+        if dead - self._dead:
+            self._asks = 2
+        self._dead = dead
+        if self._asks and not (self._asking and self._asking.is_alive()):
+            self._asks -= 1
+            questions = [question for ask in _asked_about_losses if (question := ask(now))]
+            self._asking = Thread(target=_ask_all, args=[questions], name="monitoring-asking", daemon=True)
+            self._asking.start()
+
+
+def _ask_all(questions: Sequence[Callable[[], None]]) -> None:
+    for question in questions:
+        try:
+            question()
+        except Exception as error:
+            logger.warning("A queue was not asked for what a lost worker had taken: %s", error)

@@ -1,0 +1,17 @@
+from dataclasses import dataclass
+
+from monitoring.values.run_event import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a queue's signal means for a run.
+
+    `if_retried` is the status instead where another attempt follows; `reason` is for the endings that come without an
+    error of their own.
+    """
+
+    status: RunStatus
+    ends: bool = False
+    if_retried: RunStatus | None = None
+    reason: str = ""
