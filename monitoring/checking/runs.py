@@ -34,7 +34,7 @@ def last_runs(monitor: Monitor, limit: int) -> LastRuns:
     probe = Probe(monitor.task_name, EVER_SINCE, END_OF_TIME, monitor.context_type)
     try:
         with transaction.atomic(using=using):  # the context model's table may be missing
-            (runs,) = newest_runs([probe], using, _only(monitor, using), started=limit, unstarted=limit)
+            (runs,) = newest_runs([probe], using, only_of(monitor, using), started=limit, unstarted=limit)
             return LastRuns(tuple(runs[:limit]))
     except (LookupError, DatabaseError) as error:
         return LastRuns(problem=str(error).partition("\n")[0])
@@ -74,7 +74,8 @@ def run_that_decided(incident: Incident) -> BackgroundTask | None:
     return runs.filter(started_at=datetime.fromisoformat(started_at)).order_by("-id").first()
 
 
-def _only(monitor: Monitor, using: str) -> Filter:
+def only_of(monitor: Monitor, using: str) -> Filter:
+    """What its context asks of a run. Raises LookupError where that cannot be asked."""
     if not monitor.context_model:
         return ALL
     return runs_of(find_context_model(monitor.context_model), bool(monitor.context_type), using)
