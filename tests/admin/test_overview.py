@@ -253,7 +253,7 @@ def test_when_nothing_fails_the_mail_is_a_sample_of_its_own_settings(boss: Clien
 def test_the_mail_stands_in_a_sandboxed_frame_with_its_own_policy(boss: Client) -> None:
     monitor = make_monitor()
     response = boss.get(overview_of(monitor))
-    assert f'sandbox src="{mail_of(monitor)}"' in response.content.decode()
+    assert f'sandbox loading="lazy" src="{mail_of(monitor)}"' in response.content.decode()
     assert response["X-Frame-Options"] == "DENY"
     framed = boss.get(mail_of(monitor))
     assert "<h1" in framed.content.decode()
