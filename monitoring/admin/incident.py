@@ -33,7 +33,8 @@ from monitoring.alerting.variables import template_context
 from monitoring.checking.evidence import gather_of
 from monitoring.checking.story import Difference, Runs, runs_of_story
 from monitoring.models import BackgroundTask, Incident, Message, MonitorState
-from monitoring.values.facts import Facts
+from monitoring.values.evidence import Evidence
+from monitoring.values.facts import AlertKind, Facts
 
 FRAMED_MAX = 5  # mails; each is loaded when it is opened
 NAMED_MAX = 5  # addresses of one moment
@@ -67,15 +68,17 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
         facts = Facts.from_json(incident.facts)
     except (AttributeError, KeyError, TypeError, ValueError):
         return {**shown, "found": facts_found(incident.facts)}
-    return {**shown, **_found(incident, facts, zone, now, site)}
-
-
-def _found(incident: Incident, facts: Facts, zone: tzinfo, now: datetime, site: str) -> dict[str, Any]:
-    """In the words of the mail that this incident's last failing check would send."""
     evidence = gather_of(incident, facts, now)
+    shown |= _in_the_words_of_its_mail(facts, evidence)
+    if evidence.run and request.user.has_perm("monitoring.view_backgroundtask"):
+        shown |= _run_shown(runs_of_story(facts, evidence.run.task_id), zone, site)
+    return shown
+
+
+def _in_the_words_of_its_mail(facts: Facts, evidence: Evidence) -> dict[str, Any]:
     said = template_context(facts, evidence)
-    runs = runs_of_story(facts, evidence.run.task_id if evidence.run else "")
     return {
+        "failed": facts.kind is AlertKind.STATUS_MISMATCH,
         "summary": said["summary"],
         "error_line": said["error_line"],
         "since": said["since"],
@@ -84,11 +87,19 @@ def _found(incident: Incident, facts: Facts, zone: tzinfo, now: datetime, site: 
         "found": pairs([*said["rows"], *said["evidence_rows"]]),
         "dependents": said["dependents"],
         "more_dependents": said["more_dependent_tasks"],
-        "run": pairs(_run(runs.run, zone, site)) if runs.run else "",
-        "is_failing_run": bool(runs.run and runs.run.task_id == facts.task_id),
-        "errors": pre(runs.run.errors) if runs.run and runs.run.errors else "",
-        "earlier_errors": pre(runs.run.earlier_errors) if runs.run and runs.run.earlier_errors else "",
-        "parameters": parameters_laid_out(runs.run) if runs.run and runs.run.parameters else "",
+    }
+
+
+def _run_shown(runs: Runs, zone: tzinfo, site: str) -> dict[str, Any]:
+    """What its row holds besides, which those may see who may see runs."""
+    run = runs.run
+    if run is None:
+        return {}
+    return {
+        "run": pairs(_run(run, zone, site)),
+        "errors": pre(run.errors) if run.errors else "",
+        "earlier_errors": pre(run.earlier_errors) if run.earlier_errors else "",
+        "parameters": parameters_laid_out(run) if run.parameters else "",
         "differs": _differs(runs, zone, site),
     }
 

@@ -103,6 +103,15 @@ def test_a_mail_that_is_not_written_yet_and_one_that_nobody_gets_are_said(boss: 
     assert "nobody: no address was known" in page(boss, incident)
 
 
+def test_what_a_run_left_is_for_those_who_may_see_runs(boss: Client) -> None:
+    incident = fail(make_monitor())
+    shown = page(staff("view_incident"), incident)
+    assert "OSError: disk" in shown  # as its mail says
+    for left in ("All that it left", "the first time", "size", "What differs"):
+        assert left in page(boss, incident)
+        assert left not in shown
+
+
 def test_the_mails_stand_in_frames_for_those_who_may_see_messages(boss: Client) -> None:
     incident = fail(make_monitor())
     url = reverse("admin:monitoring_message_html", args=[Message.objects.get().pk])
