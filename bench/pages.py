@@ -101,6 +101,7 @@ def urls(options: Any) -> list[tuple[str, Any]]:
         ("monitors that fail", at("monitor/?stands=failing")),
         ("monitors, searched", at("monitor/?q=0042")),
         ("a monitor's overview", of("monitor", "overview")),
+        ("a monitor's last 30 days", lambda: f"{of('monitor', 'overview')()}?span=30d"),
         ("a monitor's form", of("monitor")),
         ("incidents", at("incident/")),
         ("open incidents", at("incident/?state=open")),

@@ -33,8 +33,13 @@ def link(row: Model | None, text: str = "", site: str = "admin") -> SafeString |
     """A link to a row's page in the admin; its text alone where that admin does not show it."""
     if row is None:
         return "–"
+    url = url_of(row, site)
+    return format_html('<a href="{}">{}</a>', url, text or str(row)) if url else text or str(row)
+
+
+def url_of(row: Model, site: str = "admin") -> str:
+    """Of a row's page; empty where that admin does not show it."""
     try:
-        url = reverse(f"{site}:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+        return reverse(f"{site}:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     except NoReverseMatch:
-        return text or str(row)
-    return format_html('<a href="{}">{}</a>', url, text or str(row))
+        return ""

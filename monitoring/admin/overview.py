@@ -25,6 +25,7 @@ from monitoring.admin.parts import (
     table,
     zone_of,
 )
+from monitoring.admin.timeline import timeline_of
 from monitoring.alerting.mail import Mail, render
 from monitoring.alerting.recipients import superuser_addresses
 from monitoring.alerting.words import summary_of, written_hours
@@ -69,6 +70,8 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "original": monitor,
         "monitor": monitor,
         "can_change": model_admin.has_change_permission(request, monitor),
+        "stands": _stands_since(standing),
+        "timeline": timeline_of(monitor, request, now, site),
         "standing": pairs(_standing(standing, site)),
         "found": facts_found(standing.incident.facts) if standing.incident else "",
         "if_checked_now": _finding(outcome, site),
@@ -111,6 +114,12 @@ def _mail(outcome: Outcome, monitor: Monitor, now: datetime) -> Mail:
 
 def stands_badge(standing: Standing) -> SafeString:
     return badge(standing.stands.value, STANDS_TONES[standing.stands])
+
+
+def _stands_since(standing: Standing) -> SafeString:
+    if not standing.since:
+        return stands_badge(standing)
+    return format_html("{} since {}", stands_badge(standing), exactly(standing.since, zone_of(standing.monitor)))
 
 
 def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:

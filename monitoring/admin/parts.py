@@ -81,13 +81,16 @@ def zone_of(monitor: Monitor) -> tzinfo:
 
 def overview_link(monitor: Monitor | None, text: str, site: str) -> SafeString | str:
     """To the page that says where a monitor stands; its name alone where it is gone, or that admin has no such page."""
-    if monitor is None:
-        return text
+    url = overview_url(monitor, site)
+    return format_html('<a href="{}">{}</a>', url, text) if url else text
+
+
+def overview_url(monitor: Monitor | None, site: str) -> str:
+    """Empty where it is gone, or that admin has no such page."""
     try:
-        url = reverse(f"{site}:monitoring_monitor_overview", args=[monitor.pk])
+        return reverse(f"{site}:monitoring_monitor_overview", args=[monitor.pk]) if monitor else ""
     except NoReverseMatch:
-        return text
-    return format_html('<a href="{}">{}</a>', url, text)
+        return ""
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "None.") -> SafeString:
@@ -95,7 +98,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "
     if not cells:
         return format_html('<p class="mon-quiet">{}</p>', empty)
     return format_html(
-        '<div class="mon-scroll"><table class="mon-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        '<div class="mon-scroll" tabindex="0"><table class="mon-table">'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
         format_html_join("", '<th scope="col">{}</th>', ((heading,) for heading in headings)),
         format_html_join("", "<tr>{}</tr>", ((row,) for row in cells)),
     )
@@ -126,7 +130,7 @@ def pre(text: str) -> SafeString | str:
 
 
 def frame(url: str, title: str) -> SafeString:
-    return format_html('<iframe class="mon-mail" sandbox src="{}" title="{}"></iframe>', url, title)
+    return format_html('<iframe class="mon-mail" sandbox loading="lazy" src="{}" title="{}"></iframe>', url, title)
 
 
 def framed(html: str) -> HttpResponse:

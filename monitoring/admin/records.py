@@ -1,6 +1,5 @@
 """What happened, to look at: runs, incidents, alerts and messages. Nothing here is added, changed or deleted."""
 
-import json
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -13,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge, link, run_badge, when
+from monitoring.admin.incident import incident_page, parameters_laid_out
 from monitoring.admin.overview import warn
 from monitoring.admin.pages import KeyedList, RunList
 from monitoring.admin.parts import (
@@ -33,7 +33,6 @@ from monitoring.alerting.outbox import send_again
 from monitoring.alerting.states import MessageState, in_state, state_of
 from monitoring.alerting.tracking import TIMES
 from monitoring.checking.incidents import acknowledge
-from monitoring.checking.runs import run_that_decided
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, database_alias, database_now
 from monitoring.values.text import head
 
@@ -163,11 +162,7 @@ class RunAdmin(Records):
 
     @admin.display(description="parameters")
     def parameters_as_written(self, run: BackgroundTask) -> SafeString | str:
-        """JSON laid out; as it is where it was cut."""
-        try:
-            return pre(json.dumps(json.loads(run.parameters), indent=2, ensure_ascii=False))
-        except ValueError:
-            return pre(run.parameters)
+        return parameters_laid_out(run)
 
 
 class IncidentState(admin.SimpleListFilter):
@@ -210,19 +205,7 @@ class IncidentAdmin(Records):
     search_fields = ("monitor_name", "task_name")
     search_help_text = "A part of a monitor's or a task's name."
     actions = ("acknowledge",)
-    fields = (
-        "overview",
-        "state",
-        "opened_exactly",
-        "closed_exactly",
-        "failing_checks",
-        "last_failed_exactly",
-        "told_exactly",
-        "acknowledged_exactly",
-        "found",
-        "decided_by",
-        "alerts_owed",
-    )
+    fields = ("overview",)  # its template shows all there is
 
     @admin.action(description="Acknowledge selected incidents", permissions=["snooze"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -244,8 +227,12 @@ class IncidentAdmin(Records):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        may = {"may_acknowledge": self.has_snooze_permission(request)}
-        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
+        incident = self.get_object(request, object_id)
+        context: dict[str, Any] = {"may_act": self.has_snooze_permission(request)}
+        if incident and self.has_view_permission(request, incident):
+            page = incident_page(incident, request, database_now(), self.admin_site.name)
+            context |= {"page": page, "title": incident.monitor_name, "subtitle": None}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @admin.display(description="state")
     def state(self, incident: Incident) -> SafeString:
@@ -269,54 +256,6 @@ class IncidentAdmin(Records):
     def overview(self, incident: Incident) -> SafeString | str:
         gone = "" if incident.monitor_id else " (deleted)"
         return overview_link(incident.monitor, f"{incident.monitor_name}{gone}", self.admin_site.name)
-
-    @admin.display(description="opened")
-    def opened_exactly(self, incident: Incident) -> SafeString | str:
-        return exactly(incident.opened_at)
-
-    @admin.display(description="closed")
-    def closed_exactly(self, incident: Incident) -> SafeString | str:
-        if not incident.closed_at:
-            return "still open"
-        return format_html("{}, after {}", exactly(incident.closed_at), lasted(incident.opened_at, incident.closed_at))
-
-    @admin.display(description="last failed")
-    def last_failed_exactly(self, incident: Incident) -> SafeString | str:
-        return exactly(incident.last_failed_at)
-
-    @admin.display(description="last told")
-    def told_exactly(self, incident: Incident) -> SafeString | str:
-        return exactly(incident.told_at) if incident.told_at else "nobody was told yet"
-
-    @admin.display(description="acknowledged")
-    def acknowledged_exactly(self, incident: Incident) -> SafeString | str:
-        if not incident.acknowledged_at:
-            return "by nobody yet"
-        return format_html("by {}, {}", incident.acknowledged_by, exactly(incident.acknowledged_at))
-
-    @admin.display(description="last found")
-    def found(self, incident: Incident) -> SafeString | str:
-        return facts_found(incident.facts)
-
-    @admin.display(description="decided by run")
-    def decided_by(self, incident: Incident) -> SafeString | str:
-        run = run_that_decided(incident)
-        return self.link(run, run.task_id) if run else "no run that started, or it has gone on since"
-
-    @admin.display(description="alerts")
-    def alerts_owed(self, incident: Incident) -> SafeString:
-        alerts = incident.alerts.prefetch_related(LIGHT_DELIVERIES).order_by("-id")[:LISTED]
-        return table(
-            ["Alert", "When", "Messages"],
-            [
-                [self.link(alert, alert.get_kind_display()), when(alert.created_at), self._messages(alert)]
-                for alert in alerts
-            ],
-            empty="None: nobody was to be told.",
-        )
-
-    def _messages(self, alert: Alert) -> SafeString:
-        return deliveries_of(alert, self.admin_site.name)
 
 
 def deliveries_of(alert: Alert, site: str) -> SafeString:

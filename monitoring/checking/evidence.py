@@ -29,15 +29,16 @@ ERRORS_MAX = 3_000  # characters, the last ones
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An alert's facts and, where it has them, its incident and its monitor."""
+    """An alert's facts and, where it has them, its incident and its monitor. Runs are asked for until an instant."""
 
     facts: Facts
     incident: Incident | None = None
     monitor: Monitor | None = None
+    until: datetime = END_OF_TIME
 
     @property
     def probe(self) -> Probe:
-        return Probe(self.facts.task_name, EVER_SINCE, END_OF_TIME, self.facts.context_type)
+        return Probe(self.facts.task_name, EVER_SINCE, self.until, self.facts.context_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,14 @@ def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
     incident = Incident.objects.using(using).filter(monitor=monitor, closed_at=None).first()
     watched = Monitor.objects.using(using).select_related("state").filter(pk=monitor.pk).first()
     (evidence,) = _gather([Case(facts, incident, watched)], now, using)
+    return evidence
+
+
+def gather_of(incident: Incident, facts: Facts, now: datetime) -> Evidence:
+    """The evidence of an incident; of one that is over, as its runs stood when it ended."""
+    using = database_alias()
+    watched = Monitor.objects.using(using).select_related("state").filter(pk=incident.monitor_id or 0).first()
+    (evidence,) = _gather([Case(facts, incident, watched, incident.closed_at or END_OF_TIME)], now, using)
     return evidence
 
 

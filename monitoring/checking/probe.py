@@ -90,6 +90,17 @@ def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> d
     return {place: _as_of(run, probes[place].until) for place, run in _newest(probes, using, STARTED, only)}
 
 
+def started_in(probes: Sequence[Probe], using: str, only: Filter = ALL, *, limit: int) -> list[list[RunFacts]]:
+    """Of each probe the newest runs of its time, from the newest on, as they stand now.
+
+    For a `limit` above 1 there should be no more than some thousand runs in that time: PostgreSQL sorts them.
+    """
+    found: list[list[RunFacts]] = [[] for _ in probes]
+    for place, run in _newest(probes, using, STARTED, only, limit):
+        found[place].append(run)
+    return [sorted(runs, key=place_in_time, reverse=True) for runs in found]
+
+
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """The same among the runs that never started and were submitted until then, however long ago.
 

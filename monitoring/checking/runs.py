@@ -1,4 +1,4 @@
-"""The runs that a monitor looks at, and the one that an incident speaks of."""
+"""The runs that a monitor looks at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from django.db import DatabaseError, transaction
 
 from monitoring.checking.context import runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_runs, place_in_time
-from monitoring.models import BackgroundTask, Incident, Monitor, database_alias
+from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
+from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
-from monitoring.values.text import storable_name
 
 # Runs of several names together: of a limit near what an average task has, PostgreSQL would read and sort all runs.
 LOOKED_AT = 200
@@ -34,7 +34,7 @@ def last_runs(monitor: Monitor, limit: int) -> LastRuns:
     probe = Probe(monitor.task_name, EVER_SINCE, END_OF_TIME, monitor.context_type)
     try:
         with transaction.atomic(using=using):  # the context model's table may be missing
-            (runs,) = newest_runs([probe], using, _only(monitor, using), started=limit, unstarted=limit)
+            (runs,) = newest_runs([probe], using, only_of(monitor, using), started=limit, unstarted=limit)
             return LastRuns(tuple(runs[:limit]))
     except (LookupError, DatabaseError) as error:
         return LastRuns(problem=str(error).partition("\n")[0])
@@ -65,16 +65,8 @@ def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) 
     return Newest(keys, keys[-1] if keys and known_until else None)
 
 
-def run_that_decided(incident: Incident) -> BackgroundTask | None:
-    """The run that its last failing check found, if it started, and is still there and as it was then."""
-    started_at = incident.facts.get("started_at")
-    if not started_at:
-        return None
-    runs = BackgroundTask.objects.using(database_alias()).filter(task_name=storable_name(incident.task_name))
-    return runs.filter(started_at=datetime.fromisoformat(started_at)).order_by("-id").first()
-
-
-def _only(monitor: Monitor, using: str) -> Filter:
+def only_of(monitor: Monitor | Facts, using: str) -> Filter:
+    """What its context asks of a run. Raises LookupError where that cannot be asked."""
     if not monitor.context_model:
         return ALL
     return runs_of(find_context_model(monitor.context_model), bool(monitor.context_type), using)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin import AdminSite
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from monitoring.admin.monitors import MonitorAdmin
 from monitoring.admin.records import IncidentAdmin, MessageAdmin, RunAdmin
+from monitoring.checking import timeline as checking_timeline
 from monitoring.checking.runs import last_runs
 from monitoring.models import (
     Alert,
@@ -25,7 +27,7 @@ from monitoring.models import (
     Monitor,
     MonitorState,
 )
-from monitoring.tick import tick
+from monitoring.tick import check_monitors, tick
 from project.demo.models import IngestorSession
 from tests.admin.people import logged_in, staff
 from tests.factories import NOW, ago, make_monitor, make_run
@@ -193,6 +195,36 @@ def test_it_warns_of_what_is_wrong_with_the_monitor_itself(boss: Client) -> None
     assert "No consumer" not in page(boss, monitor)
 
 
+# Its time
+
+
+@pytest.mark.parametrize(("query", "shown"), [("", "7 days"), ("24h", "24 hours"), ("30d", "30 days"), ("x", "7 days")])
+def test_the_span_is_the_one_asked_for_or_what_suits_the_schedule(boss: Client, query: str, shown: str) -> None:
+    response = boss.get(overview_of(make_monitor()), {"span": query})
+    assert f'aria-current="page">{shown}</a>' in response.content.decode()
+
+
+def test_all_that_is_drawn_stands_in_the_table(boss: Client) -> None:
+    monitor = make_monitor(lookback_hours=24, time_zone="Europe/Berlin", schedule="every 12 hours")
+    started_at = lately(hours=3)
+    run = make_run(status="Stopped", started_at=started_at, finished_at=started_at + timedelta(seconds=12))
+    check_monitors([monitor], timezone.now())
+    shown = page(boss, monitor)
+    table = shown[shown.index("<summary>The last 7 days") :].split("</table>")[0]
+    exact = f"{started_at.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d %H:%M:%S %Z}"
+    for said in (exact, "12 s", run.task_id, "✗ Stopped", "✗ open", "✗ status mismatch", "looks back 1 d"):
+        assert said in table
+    for row in (run, Incident.objects.get(), Alert.objects.get()):
+        assert f'href="{reverse(f"admin:monitoring_{row._meta.model_name}_change", args=[row.pk])}"' in table
+
+
+def test_runs_that_are_not_drawn_are_said(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking_timeline, "RUNS_KNOWN", 1)
+    for days in (1, 2):
+        make_run(started_at=lately(days=days))
+    assert "There are too many runs to show them all" in page(boss, make_monitor())
+
+
 # Its mail
 
 
@@ -221,7 +253,7 @@ def test_when_nothing_fails_the_mail_is_a_sample_of_its_own_settings(boss: Clien
 def test_the_mail_stands_in_a_sandboxed_frame_with_its_own_policy(boss: Client) -> None:
     monitor = make_monitor()
     response = boss.get(overview_of(monitor))
-    assert f'sandbox src="{mail_of(monitor)}"' in response.content.decode()
+    assert f'sandbox loading="lazy" src="{mail_of(monitor)}"' in response.content.decode()
     assert response["X-Frame-Options"] == "DENY"
     framed = boss.get(mail_of(monitor))
     assert "<h1" in framed.content.decode()

@@ -113,6 +113,27 @@ def generate_daily_report(fails: bool) -> None:
         raise RuntimeError("the template of the report is gone")
 
 
+@task()
+def extract_orders(target: str) -> str:
+    return target
+
+
+@task()
+def transform_orders(target: str) -> str:
+    return target
+
+
+@task()
+def load_orders(target: str) -> str:
+    if target == "full":
+        raise OSError(f"no space left on {target}")
+    return target
+
+
+@task()
+def report_orders(target: str) -> None: ...
+
+
 def _each_minute_where_asked_for(now: datetime) -> bool:
     """Huey looks at a consumer's start too. Only those consumers tick whose tests want it."""
     return "SHOP_TICKS" in os.environ and bool(crontab(minute="*")(now))

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.evidence import gather
 from monitoring.checking.runs import last_runs
+from monitoring.checking.timeline import Span, timeline
 from monitoring.models import Alert, BackgroundTask
 from monitoring.recording.upsert import upsert
 from monitoring.values.expectation import Expectation
@@ -133,6 +134,19 @@ def test_the_last_runs_of_a_monitor_are_found_by_index(context: dict[str, str]) 
         assert len(last_runs(monitor, 20).runs) == 20
     for plan in plans_of(asked):
         assert_no_sort_and_no_scan_of_runs(plan)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("context", [{}, {"context_model": "gap.models.IngestorSession", "context_type": "type 3"}])
+@pytest.mark.parametrize("span", Span)
+def test_a_span_of_a_monitors_time_is_found_by_index(context: dict[str, str], span: Span) -> None:
+    monitor = make_monitor(task_name="task_1", **context)
+    with CaptureQueriesContext(connection) as asked:
+        assert timeline(monitor, NOW - span.length, NOW).bars
+    for plan in plans_of(asked):
+        assert f"Seq Scan on {BackgroundTask._meta.db_table}" not in plan, plan
+        assert not any(line.startswith("SCAN run") for line in plan.splitlines()), plan
 
 
 @pytest.mark.django_db

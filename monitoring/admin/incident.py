@@ -1,0 +1,214 @@
+"""An incident's page: what was found in the mail's own words, the run that failed, what differs, and the story."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timezone import get_default_timezone
+
+from monitoring.admin.display import link, run_badge
+from monitoring.admin.drawing import written
+from monitoring.admin.parts import (
+    exactly,
+    facts_found,
+    frame,
+    incident_badge,
+    lasted,
+    message_badge,
+    overview_link,
+    overview_url,
+    pairs,
+    pre,
+    table,
+    zone_of,
+)
+from monitoring.alerting.states import state_of
+from monitoring.alerting.story import Happened, Moment, Story, story_of
+from monitoring.alerting.variables import template_context
+from monitoring.checking.evidence import gather_of
+from monitoring.checking.story import Difference, Runs, runs_of_story
+from monitoring.models import BackgroundTask, Incident, Message, MonitorState
+from monitoring.values.evidence import Evidence
+from monitoring.values.facts import AlertKind, Facts
+
+FRAMED_MAX = 5  # mails; each is loaded when it is opened
+NAMED_MAX = 5  # addresses of one moment
+TONES = {
+    Happened.FOUND: "bad",
+    Happened.FAILED_AGAIN: "bad",
+    Happened.RECOVERED: "good",
+    Happened.DELIVERED: "good",
+    Happened.REJECTED: "bad",
+    Happened.BOUNCED: "bad",
+    Happened.COMPLAINED: "bad",
+    Happened.GAVE_UP: "bad",
+}
+
+
+def incident_page(incident: Incident, request: HttpRequest, now: datetime, site: str) -> dict[str, Any]:
+    """What its template shows, in a constant number of statements; facts that cannot be read are shown as they are."""
+    state = MonitorState.objects.filter(monitor=incident.monitor_id).first() if incident.monitor_id else None
+    story = story_of(incident, state.snoozed_until if state else None)
+    zone = zone_of(incident.monitor) if incident.monitor else get_default_timezone()
+    may_see_mails = request.user.has_perm("monitoring.view_message")
+    shown = {
+        "badge": incident_badge(incident),
+        "monitor_url": overview_url(incident.monitor, site),
+        "is": pairs(_is(incident, zone, site)),
+        "story": _story(story, zone, now, site),
+        "mails": list(_mails(story.messages[:FRAMED_MAX], zone, site)) if may_see_mails else [],
+        "more_mails": max(0, len(story.messages) - FRAMED_MAX),
+    }
+    try:
+        facts = Facts.from_json(incident.facts)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {**shown, "found": facts_found(incident.facts)}
+    evidence = gather_of(incident, facts, now)
+    shown |= _in_the_words_of_its_mail(facts, evidence)
+    if evidence.run and request.user.has_perm("monitoring.view_backgroundtask"):
+        shown |= _run_shown(runs_of_story(facts, evidence.run.task_id), zone, site)
+    return shown
+
+
+def _in_the_words_of_its_mail(facts: Facts, evidence: Evidence) -> dict[str, Any]:
+    said = template_context(facts, evidence)
+    return {
+        "failed": facts.kind is AlertKind.STATUS_MISMATCH,
+        "summary": said["summary"],
+        "error_line": said["error_line"],
+        "since": said["since"],
+        "traceback": said["traceback"],
+        "evidence_problem": said["evidence_problem"],
+        "found": pairs([*said["rows"], *said["evidence_rows"]]),
+        "dependents": said["dependents"],
+        "more_dependents": said["more_dependent_tasks"],
+    }
+
+
+def _run_shown(runs: Runs, zone: tzinfo, site: str) -> dict[str, Any]:
+    """What its row holds besides, which those may see who may see runs."""
+    run = runs.run
+    if run is None:
+        return {}
+    return {
+        "run": pairs(_run(run, zone, site)),
+        "errors": pre(run.errors) if run.errors else "",
+        "earlier_errors": pre(run.earlier_errors) if run.earlier_errors else "",
+        "parameters": parameters_laid_out(run) if run.parameters else "",
+        "differs": _differs(runs, zone, site),
+    }
+
+
+def _is(incident: Incident, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]]:
+    gone = "" if incident.monitor_id else " (deleted)"
+    yield "Monitor", overview_link(incident.monitor, f"{incident.monitor_name}{gone}", site)
+    yield "Opened", exactly(incident.opened_at, zone)
+    if incident.closed_at:
+        spent = lasted(incident.opened_at, incident.closed_at)
+        yield "Closed", format_html("{}, after {}", exactly(incident.closed_at, zone), spent)
+    else:
+        yield "Closed", "still open"
+    yield "Failing checks", f"{incident.failing_checks} in a row"
+    yield "Last told", exactly(incident.told_at, zone) if incident.told_at else "nobody was told yet"
+    if incident.acknowledged_at:
+        at = exactly(incident.acknowledged_at, zone)
+        yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, at)
+    else:
+        yield "Acknowledged", "by nobody yet"
+
+
+def _run(run: BackgroundTask, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]]:
+    yield "Run", link(run, run.task_id, site)
+    yield "Status", run_badge(run.status)
+    yield "Started", exactly(run.started_at, zone)
+    yield "Took", lasted(run.started_at, run.finished_at)
+    yield "Attempts", run.attempts
+    if run.context_id is not None:
+        yield "Context id", run.context_id
+    if run.worker:
+        yield "Worker", run.worker
+
+
+def parameters_laid_out(run: BackgroundTask) -> SafeString | str:
+    """JSON laid out; as it is where it was cut."""
+    try:
+        return pre(json.dumps(json.loads(run.parameters), indent=2, ensure_ascii=False))
+    except ValueError:
+        return pre(run.parameters)
+
+
+def _differs(runs: Runs, zone: tzinfo, site: str) -> SafeString | str:
+    """Empty where there is no good run to compare with."""
+    if runs.run is None or runs.good is None:
+        return ""
+    good = format_html("{}, {}", link(runs.good, runs.good.task_id, site), exactly(runs.good.started_at, zone))
+    if not runs.differences:
+        return format_html(
+            "<p>Beside how it ended, nothing that was recorded differs from the last good run before it, {}.</p>", good
+        )
+    lines = format_html_join("", "<li>{}</li>", ((_in_words(each),) for each in runs.differences))
+    return format_html('<p>From the last good run before it, {}:</p><ul class="mon-differs">{}</ul>', good, lines)
+
+
+def _in_words(difference: Difference) -> SafeString:
+    parts = (difference.what, difference.failed or "none", difference.good or "none")
+    return format_html('{}: <strong>{}</strong>, <span class="mon-quiet">there {}</span>', *parts)
+
+
+def _story(story: Story, zone: tzinfo, now: datetime, site: str) -> SafeString:
+    return table(
+        ["When", "What", "Who and which"],
+        [[_at(moment, zone, now), _what(moment), _which(moment, site)] for moment in story.moments],
+    )
+
+
+def _at(moment: Moment, zone: tzinfo, now: datetime) -> SafeString:
+    to_come = " (to come)" if moment.at > now else ""
+    return format_html('<time datetime="{}">{}</time>{}', moment.at.isoformat(), written(moment.at, zone), to_come)
+
+
+def _what(moment: Moment) -> SafeString | str:
+    tone = TONES.get(moment.happened)
+    word = moment.happened.value.capitalize()
+    return format_html('<span class="mon-{}">{}</span>', tone, word) if tone else word
+
+
+def _which(moment: Moment, site: str) -> SafeString | str:
+    if moment.messages:
+        return _joined([link(message, message.address, site) for message in moment.messages])
+    match moment.happened:
+        case Happened.OWED if moment.alert:
+            kind = link(moment.alert, str(moment.alert.get_kind_display()), site)
+            no_mail = dict.fromkeys(moment.unwritten, " (no mail yet)")
+            whom = [f"{address}{no_mail.get(address, '')}" for address in moment.addresses]
+            return format_html("{} to {}", kind, _joined(whom) if whom else "nobody: no address was known")
+        case Happened.FAILED_AGAIN:
+            return f"{moment.failing_checks} in a row"
+        case Happened.ACKNOWLEDGED:
+            return f"by {moment.by}"
+        case Happened.LEFT_OUT:
+            return "not listed here"
+    return ""
+
+
+def _joined(parts: Any) -> SafeString:
+    shown = format_html_join(", ", "{}", ((part,) for part in parts[:NAMED_MAX]))
+    more = len(parts) - NAMED_MAX
+    return format_html("{} and {} more", shown, more) if more > 0 else shown
+
+
+def _mails(messages: tuple[Message, ...], zone: tzinfo, site: str) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        url = reverse(f"{site}:monitoring_message_html", args=[message.pk])
+        yield {
+            "link": link(message, message.subject, site),
+            "address": message.address,
+            "at": written(message.sent_at or message.created_at, zone),
+            "state": message_badge(state_of(message)),
+            "frame": frame(url, f"The mail to {message.address} as HTML"),
+        }

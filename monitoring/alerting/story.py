@@ -1,0 +1,166 @@
+"""What happened to an incident, in order: found, told, acknowledged, over."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from itertools import groupby
+
+from monitoring.models import Alert, Delivery, Incident, Message, database_alias
+
+ALERTS_TOLD = 20  # the newest ones, beside the first
+DELIVERIES_TOLD = 400  # of these alerts
+
+
+class Happened(Enum):
+    """In the order in which they follow each other at one instant."""
+
+    FOUND = "a check failed"
+    """The first one, which opened the incident."""
+
+    FAILED_AGAIN = "a check failed again"
+    """The last one, where there were several."""
+
+    RECOVERED = "as expected again"
+    """A check that found it so closed the incident, or its monitor was deleted or disabled."""
+
+    OWED = "alert owed"
+    """Somebody is to be told; without an address, nobody could be."""
+
+    LEFT_OUT = "more alerts"
+    """Between the first alert and the newest ones there are others."""
+
+    COMPOSED = "mail written"
+    SENT = "mail sent"
+    DEFERRED = "mail put off"
+    DELIVERED = "mail delivered"
+    REJECTED = "mail rejected"
+    BOUNCED = "mail returned"
+    COMPLAINED = "mail called spam"
+    GAVE_UP = "mail given up"
+
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody has taken it on."""
+
+    SNOOZED = "snoozed until then"
+    """Until then no mails were wanted, or are."""
+
+
+_TIMES = {
+    "created_at": Happened.COMPOSED,
+    "sent_at": Happened.SENT,
+    "deferred_at": Happened.DEFERRED,
+    "delivered_at": Happened.DELIVERED,
+    "rejected_at": Happened.REJECTED,
+    "bounced_at": Happened.BOUNCED,
+    "complained_at": Happened.COMPLAINED,
+    "gave_up_at": Happened.GAVE_UP,
+}
+_ORDER = list(Happened)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """`by` is who did it, `addresses` whom it concerns, `messages` the mails, without their text.
+
+    `unwritten` are those of the addresses for which there is no mail yet.
+    """
+
+    at: datetime
+    happened: Happened
+    by: str = ""
+    failing_checks: int = 0
+    alert: Alert | None = None
+    addresses: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """From the first moment on. `messages` are the mails that it tells of, the newest first, without their text."""
+
+    moments: tuple[Moment, ...]
+    messages: tuple[Message, ...]
+
+
+def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
+    """Three statements, however much was told; `snoozed_until` is its monitor's."""
+    alerts, left_out = _alerts(incident)
+    deliveries = _deliveries(alerts)
+    messages = {each.message.pk: each.message for each in deliveries if each.message}
+    newest_first = tuple(sorted(messages.values(), key=lambda message: message.pk, reverse=True))
+    moments = [
+        *_of_incident(incident, snoozed_until),
+        *_of_alerts(alerts, deliveries),
+        *_of_messages(newest_first[::-1]),
+        *([Moment(at=alerts[1].created_at, happened=Happened.LEFT_OUT)] if left_out else ()),
+    ]
+    return Story(tuple(sorted(moments, key=_place)), newest_first)
+
+
+def _place(moment: Moment) -> tuple[datetime, int]:
+    # What is left out lies before the first alert after it.
+    return moment.at, -1 if moment.happened is Happened.LEFT_OUT else _ORDER.index(moment.happened)
+
+
+def _alerts(incident: Incident) -> tuple[list[Alert], bool]:
+    """The first one and the newest ones, from the oldest on; whether there are others between them."""
+    every = Alert.objects.using(database_alias()).filter(incident=incident).defer("facts")
+    # By time, which no index knows: by key PostgreSQL might read all alerts until it has met these.
+    newest = list(every.order_by("-created_at", "-id")[: ALERTS_TOLD + 1])[::-1]
+    if len(newest) <= ALERTS_TOLD:
+        return newest, False
+    first = every.order_by("created_at", "id")[0]
+    return [first, *newest[1:]], first != newest[0]
+
+
+def _deliveries(alerts: list[Alert]) -> list[Delivery]:
+    keys = [alert.pk for alert in alerts]
+    deliveries = Delivery.objects.using(database_alias()).filter(alert__in=keys).select_related("message")
+    return list(deliveries.defer("message__text", "message__html").order_by("alert_id", "address")[:DELIVERIES_TOLD])
+
+
+def _of_incident(incident: Incident, snoozed_until: datetime | None) -> Iterator[Moment]:
+    yield Moment(at=incident.opened_at, happened=Happened.FOUND)
+    if incident.failing_checks > 1:
+        count = incident.failing_checks
+        yield Moment(at=incident.last_failed_at, happened=Happened.FAILED_AGAIN, failing_checks=count)
+    if incident.acknowledged_at:
+        yield Moment(at=incident.acknowledged_at, happened=Happened.ACKNOWLEDGED, by=incident.acknowledged_by)
+    ended = incident.closed_at
+    if snoozed_until and snoozed_until > incident.opened_at and not (ended and snoozed_until > ended):
+        yield Moment(at=snoozed_until, happened=Happened.SNOOZED)
+    if ended:
+        yield Moment(at=ended, happened=Happened.RECOVERED)
+
+
+def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Moment]:
+    of_alert: dict[int, list[Delivery]] = {}
+    for delivery in deliveries:
+        of_alert.setdefault(delivery.alert_id, []).append(delivery)
+    for alert in alerts:
+        owed = of_alert.get(alert.pk, [])
+        yield Moment(
+            at=alert.created_at,
+            happened=Happened.OWED,
+            alert=alert,
+            addresses=tuple(delivery.address for delivery in owed),
+            unwritten=tuple(delivery.address for delivery in owed if delivery.message_id is None),
+        )
+
+
+def _of_messages(messages: tuple[Message, ...]) -> Iterator[Moment]:
+    """What befell several mails within one minute is one moment."""
+    every = [
+        (happened, at, message)
+        for message in messages
+        for name, happened in _TIMES.items()
+        if (at := getattr(message, name))
+    ]
+    every.sort(key=lambda each: (_ORDER.index(each[0]), each[1]))
+    for _, group in groupby(every, lambda each: (each[0], each[1].replace(second=0, microsecond=0))):
+        together = list(group)
+        happened, at, _ = together[0]
+        mails = tuple(message for _, _, message in together)
+        yield Moment(at=at, happened=happened, messages=mails, addresses=tuple(mail.address for mail in mails))

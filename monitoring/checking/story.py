@@ -1,0 +1,123 @@
+"""What an incident's last failing check spoke of: the run, the good one before it, and what differs between the two."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError, transaction
+
+from monitoring.checking.evidence import LOOKED_BACK
+from monitoring.checking.probe import Probe, newest_completed
+from monitoring.checking.runs import EVER_SINCE, only_of
+from monitoring.models import BackgroundTask, database_alias
+from monitoring.values.facts import Facts
+from monitoring.values.text import head, written_span
+
+VALUE_MAX = 200  # characters of a parameter
+
+# Spans differ when the longer is that many times the shorter one, and by more than an instant.
+TIMES_AS_LONG = 1.5
+LONGER_BY = timedelta(seconds=1)
+
+_AN_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`what` differs: how it was in the run that failed and in the good one; empty where that had none."""
+
+    what: str
+    failed: str
+    good: str
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The run that an incident speaks of, with all that it left, and the newest before it that completed."""
+
+    run: BackgroundTask | None = None
+    good: BackgroundTask | None = None
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        return tuple(_differences(self.run, self.good)) if self.run and self.good else ()
+
+
+def runs_of_story(facts: Facts, task_id: str) -> Runs:
+    """`task_id` is that of the run to speak of; empty where there is none."""
+    using = database_alias()
+    run = BackgroundTask.objects.using(using).filter(task_id=task_id).first() if task_id else None
+    return Runs(run, _good_before(facts, run.started_at, using)) if run and run.started_at else Runs(run)
+
+
+def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask | None:
+    """None where there is none among the task's last runs before, or they cannot be asked for."""
+    probe = Probe(facts.task_name, EVER_SINCE, instant - _AN_INSTANT, facts.context_type)
+    try:
+        with transaction.atomic(using=using):  # the context model's table may be missing
+            found = newest_completed([probe], LOOKED_BACK, using, only_of(facts, using))
+    except (LookupError, DatabaseError):
+        return None
+    return BackgroundTask.objects.using(using).filter(pk=found[0].id).first() if found else None
+
+
+def _differences(run: BackgroundTask, good: BackgroundTask) -> Iterator[Difference]:
+    if differ := _spans("took", _took(run), _took(good)):
+        yield differ
+    if differ := _spans("waited in the queue", _waited(run), _waited(good)):
+        yield differ
+    for what, failed, fine in (
+        ("attempts", str(run.attempts), str(good.attempts)),
+        ("worker", run.worker, good.worker),
+        ("context id", run.context_id or "", good.context_id or ""),
+    ):
+        if failed != fine:
+            yield Difference(what, failed, fine)
+    yield from _parameters(run.parameters, good.parameters)
+
+
+def _took(run: BackgroundTask) -> timedelta | None:
+    return run.finished_at - run.started_at if run.started_at and run.finished_at else None
+
+
+def _waited(run: BackgroundTask) -> timedelta | None:
+    """Until its newest attempt began."""
+    return run.started_at - run.submitted_at if run.started_at and run.submitted_at else None
+
+
+def _spans(what: str, failed: timedelta | None, good: timedelta | None) -> Difference | None:
+    if failed is None or good is None:
+        return None
+    shorter, longer = sorted((max(failed, timedelta(0)), max(good, timedelta(0))))
+    if longer - shorter < LONGER_BY or longer < TIMES_AS_LONG * shorter:
+        return None
+    return Difference(what, written_span(failed), written_span(good))
+
+
+def _parameters(failed: str, good: str) -> Iterator[Difference]:
+    """By name; as a whole where they were cut, so that nothing can be read of them."""
+    before, after = _read(good), _read(failed)
+    if before is None or after is None:
+        if failed != good:
+            yield Difference("parameters", head(failed, VALUE_MAX), head(good, VALUE_MAX))
+        return
+    for name in {**before, **after}:
+        if name not in before or name not in after or before[name] != after[name]:
+            yield Difference(f"parameter {name}", _value(after, name), _value(before, name))
+
+
+def _read(parameters: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(parameters or "{}")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _value(parameters: dict[str, Any], name: str) -> str:
+    if name not in parameters:
+        return ""
+    value = parameters[name]
+    return head(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_MAX)

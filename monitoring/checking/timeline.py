@@ -1,0 +1,245 @@
+"""What happened to a monitor in a span of time: runs, the windows that its checks look at, incidents and alerts.
+
+Takes a constant number of statements, each by index, and reads some thousand rows at most, however much happened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from itertools import islice, takewhile
+from math import ceil
+from statistics import median
+
+from django.db import DatabaseError, transaction
+
+from monitoring.checking.probe import ALL, Probe, newest_unstarted, place_in_time, started_in
+from monitoring.checking.runs import only_of
+from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
+from monitoring.values.outcome import END_OF_TIME, RunFacts
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.text import storable_name
+
+RUNS_KNOWN = 1_500  # the newest ones of the task: one that runs each minute is known for a day
+RUNS_APART = 300  # of more than these, runs of one status that started in one slice of the span are one bar
+SLICES = 240
+WINDOWS_MAX = 150
+INCIDENTS_MAX = 100
+ALERTS_MAX = 200
+DUE_MOMENTS_IN_VIEW = 4  # as many as a span must hold to suit a schedule
+
+_AN_INSTANT = timedelta(microseconds=1)
+
+
+class Span(Enum):
+    """How far back a page looks."""
+
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+
+    @property
+    def length(self) -> timedelta:
+        return {Span.DAY: timedelta(days=1), Span.WEEK: timedelta(days=7), Span.MONTH: timedelta(days=30)}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run, or those of one status that started in one slice of the span, the oldest first.
+
+    One that never started stands by its submission. `stands_for_others`: it is the newest of a slice in which others
+    may have started.
+    """
+
+    runs: tuple[RunFacts, ...]
+    stands_for_others: bool = False
+
+    @property
+    def status(self) -> str:
+        return self.runs[0].status
+
+    @property
+    def began(self) -> datetime:
+        return place_in_time(self.runs[0])[0]
+
+    @property
+    def ended(self) -> datetime | None:
+        """None while one of them runs or waits."""
+        if any(_goes_on(run) for run in self.runs):
+            return None
+        return max(run.finished_at or place_in_time(run)[0] for run in self.runs)
+
+    @property
+    def alone(self) -> RunFacts | None:
+        return self.runs[0] if len(self.runs) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a check at the instant `until` looks at."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long the runs took that completed: `p95` is what 95 of 100 did not exceed."""
+
+    count: int
+    median: timedelta
+    p95: timedelta
+    longest: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """From the oldest on. Incidents and alerts are rows without their facts.
+
+    `known_since`: before it each slice of the span shows its newest run only, or none where those of a context are
+    asked for; None where all runs are known. `windows` are those of the schedule as it is now, None where there are too
+    many to tell apart. `problem` says why runs could not be asked for.
+    """
+
+    since: datetime
+    until: datetime
+    bars: tuple[Bar, ...] = ()
+    known_since: datetime | None = None
+    problem: str = ""
+    windows: tuple[Window, ...] | None = ()
+    incidents: tuple[Incident, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    durations: Durations | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        return any(bar.stands_for_others for bar in self.bars)
+
+
+def suiting(monitor: Monitor, now: datetime) -> Span:
+    """The shortest span in which a few checks were due."""
+    return next((span for span in Span if _holds_some(windows_of(monitor, now - span.length, now))), Span.MONTH)
+
+
+def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
+    """What happened from `since` to `until`, which is now: what goes on reaches to it."""
+    incidents = _incidents(monitor, since)
+    found = _Found(problem="")
+    using = database_alias()
+    try:
+        with transaction.atomic(using=using):  # the context model's table may be missing
+            found = _runs(monitor, since, until, using)
+    except (LookupError, DatabaseError) as error:
+        found = _Found(problem=str(error).partition("\n")[0])
+    sampled = tuple(Bar((run,), stands_for_others=True) for run in found.sampled)
+    return Timeline(
+        since=since,
+        until=until,
+        bars=(*sampled, *_bars(found.known, since, until)),
+        known_since=found.known_since,
+        problem=found.problem,
+        windows=windows_of(monitor, since, until),
+        incidents=incidents,
+        alerts=_alerts(incidents, since),
+        durations=durations_of(found.known),
+    )
+
+
+def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Window, ...] | None:
+    """Those of the checks that are due in the span; None where they are too many to tell apart."""
+    try:
+        moments = monitor.parsed_schedule().upcoming(since)
+    except InvalidSchedule:
+        return ()
+    due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
+    lookback = timedelta(hours=monitor.lookback_hours)
+    return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
+
+
+def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
+    """None where none completed; `p95` by the nearest rank."""
+    took = sorted(run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None)
+    if not took:
+        return None
+    middle: timedelta = median(took)  # type: ignore[type-var] # spans can be halved
+    return Durations(len(took), middle, took[ceil(0.95 * len(took)) - 1], took[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Runs from the oldest on."""
+
+    known: tuple[RunFacts, ...] = ()
+    sampled: tuple[RunFacts, ...] = ()
+    known_since: datetime | None = None
+    problem: str = ""
+
+
+def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Found:
+    only = only_of(monitor, using)
+    oldest = _oldest_looked_at(monitor, until, using)
+    # What began that much earlier may reach into the span.
+    reach = since - (until - since)
+    probe = Probe(monitor.task_name, max(oldest or reach, reach), END_OF_TIME, monitor.context_type)
+    (started,) = started_in([probe], using, only, limit=RUNS_KNOWN)
+    unstarted = newest_unstarted([probe], using, only).values()
+    known = tuple(run for run in sorted([*started, *unstarted], key=place_in_time) if _is_in(run, since))
+    if oldest is None or oldest <= since:
+        return _Found(known)
+    return _Found(known, _newest_of_slices(monitor, since, oldest, until, using) if only is ALL else (), oldest)
+
+
+def _oldest_looked_at(monitor: Monitor, until: datetime, using: str) -> datetime | None:
+    """The start of the last run that is looked at; None where all are."""
+    runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(monitor.task_name))
+    newest = runs.filter(started_at__lte=until).order_by("-started_at", "-id").values_list("started_at", flat=True)
+    return next(iter(newest[RUNS_KNOWN - 1 : RUNS_KNOWN]), None)
+
+
+def _newest_of_slices(
+    monitor: Monitor, since: datetime, known_since: datetime, until: datetime, using: str
+) -> tuple[RunFacts, ...]:
+    """One step down the index for each slice, whatever is in it."""
+    slice_ = (until - since) / SLICES
+    begins = [since + number * slice_ for number in range(ceil((known_since - since) / slice_))]
+    ends = [min(begin + slice_, known_since) - _AN_INSTANT for begin in begins]
+    probes = [Probe(monitor.task_name, begin, end) for begin, end in zip(begins, ends, strict=True)]
+    return tuple(run for runs in started_in(probes, using, limit=1) for run in runs)
+
+
+def _is_in(run: RunFacts, since: datetime) -> bool:
+    return _goes_on(run) or (run.finished_at or place_in_time(run)[0]) >= since
+
+
+def _goes_on(run: RunFacts) -> bool:
+    waits = run.started_at is None and run.status in (RunStatus.PENDING, RunStatus.QUEUED)
+    return waits or (run.status == RunStatus.RUNNING and run.finished_at is None)
+
+
+def _bars(runs: Sequence[RunFacts], since: datetime, until: datetime) -> list[Bar]:
+    if len(runs) <= RUNS_APART:
+        return [Bar((run,)) for run in runs]
+    slice_ = (until - since) / SLICES
+    groups: dict[tuple[int, str], list[RunFacts]] = {}
+    for run in runs:
+        groups.setdefault(((place_in_time(run)[0] - since) // slice_, run.status), []).append(run)
+    return [Bar(tuple(group)) for group in groups.values()]
+
+
+def _incidents(monitor: Monitor, since: datetime) -> tuple[Incident, ...]:
+    """Those of one monitor do not overlap, so the newest ones are all that reach into the span."""
+    newest = Incident.objects.using(database_alias()).filter(monitor=monitor).order_by("-opened_at", "-id")
+    shown = list(newest.defer("facts")[:INCIDENTS_MAX])
+    return tuple(incident for incident in shown[::-1] if incident.closed_at is None or incident.closed_at >= since)
+
+
+def _alerts(incidents: Sequence[Incident], since: datetime) -> tuple[Alert, ...]:
+    keys = [incident.pk for incident in incidents]
+    alerts = Alert.objects.using(database_alias()).filter(incident__in=keys, created_at__gte=since).defer("facts")
+    # By time, which no index knows: by key PostgreSQL might read all alerts until it has met these.
+    return tuple(list(alerts.order_by("-created_at", "-id")[:ALERTS_MAX])[::-1]) if keys else ()
+
+
+def _holds_some(windows: Sequence[Window] | None) -> bool:
+    return windows is None or len(windows) >= DUE_MOMENTS_IN_VIEW

@@ -1,0 +1,114 @@
+"""What happened to an incident, in order."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from monitoring.alerting import story as module
+from monitoring.alerting.owing import Announcement, owe
+from monitoring.alerting.story import Happened, Story, story_of
+from monitoring.models import Alert, Delivery, Incident, Message, database_alias
+from tests.factories import NOW, ago, make_facts, make_monitor
+
+pytestmark = pytest.mark.django_db
+
+
+def make_incident(**over: Any) -> Incident:
+    values = {"monitor_name": "m", "task_name": "daily_report", "facts": make_facts().to_json()}
+    times = {"opened_at": ago(hours=3), "last_failed_at": ago(hours=3)}
+    return Incident.objects.create(**{**values, **times, **over})
+
+
+def tell(incident: Incident, at: datetime, *addresses: str, **mail: Any) -> Alert:
+    """An alert; with `mail`, what befell its mails too."""
+    (alert,) = owe([Announcement(make_facts(), addresses, incident)], at, database_alias())
+    for delivery in Delivery.objects.filter(alert=alert) if mail else ():
+        message = Message.objects.create(
+            address=delivery.address, subject="s", text="t", html="h", created_at=at, next_attempt_at=at, **mail
+        )
+        Delivery.objects.filter(pk=delivery.pk).update(message=message)
+    return alert
+
+
+def happened(story: Story) -> list[tuple[datetime, Happened]]:
+    return [(moment.at, moment.happened) for moment in story.moments]
+
+
+def test_the_whole_story_stands_in_its_order() -> None:
+    incident = make_incident(
+        monitor=make_monitor(), failing_checks=2, last_failed_at=ago(hours=2), acknowledged_at=ago(hours=1),
+        acknowledged_by="ada", closed_at=NOW,
+    )  # fmt: skip
+    tell(incident, ago(hours=3), "a@example.com", sent_at=ago(hours=2.9), delivered_at=ago(hours=2.8))
+    tell(incident, NOW, "a@example.com", sent_at=NOW, bounced_at=NOW)
+    assert happened(story_of(incident, snoozed_until=ago(hours=1.5))) == [
+        (ago(hours=3), Happened.FOUND),
+        (ago(hours=3), Happened.OWED),
+        (ago(hours=3), Happened.COMPOSED),
+        (ago(hours=2.9), Happened.SENT),
+        (ago(hours=2.8), Happened.DELIVERED),
+        (ago(hours=2), Happened.FAILED_AGAIN),
+        (ago(hours=1.5), Happened.SNOOZED),
+        (ago(hours=1), Happened.ACKNOWLEDGED),
+        (NOW, Happened.RECOVERED),
+        (NOW, Happened.OWED),
+        (NOW, Happened.COMPOSED),
+        (NOW, Happened.SENT),
+        (NOW, Happened.BOUNCED),
+    ]
+
+
+def test_every_time_of_a_message_that_says_something_has_its_moment() -> None:
+    silent = {"next_attempt_at", "retry_until", "leased_until"}
+    times = {field.name for field in Message._meta.fields if field.get_internal_type() == "DateTimeField"}
+    assert set(module._TIMES) == times - silent
+
+
+def test_mails_that_go_out_together_are_one_moment() -> None:
+    incident = make_incident()
+    tell(incident, ago(hours=3), "a@example.com", "b@example.com", sent_at=ago(hours=2))
+    sent = [moment for moment in story_of(incident, None).moments if moment.happened is Happened.SENT]
+    assert [moment.addresses for moment in sent] == [("a@example.com", "b@example.com")]
+
+
+def test_who_has_no_mail_yet_is_named_and_that_nobody_could_be_told() -> None:
+    incident = make_incident()
+    tell(incident, ago(hours=3), "a@example.com")
+    tell(incident, ago(hours=2))
+    owed = [moment for moment in story_of(incident, None).moments if moment.happened is Happened.OWED]
+    assert [(moment.addresses, moment.unwritten) for moment in owed] == [(("a@example.com",),) * 2, ((), ())]
+
+
+def test_a_snooze_that_is_not_of_this_incident_is_not_told() -> None:
+    incident = make_incident(closed_at=ago(hours=2))
+    for until in (None, ago(hours=4), ago(hours=1)):
+        assert Happened.SNOOZED not in dict(map(reversed, happened(story_of(incident, until))))  # type: ignore[call-overload]
+
+
+def test_of_many_alerts_the_first_and_the_newest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ALERTS_TOLD", 2)
+    incident = make_incident()
+    for hours in (3, 2.5, 2, 1):
+        tell(incident, ago(hours=hours), "a@example.com")
+    told = [each for each in happened(story_of(incident, None)) if each[1] is not Happened.FOUND]
+    assert told == [
+        (ago(hours=3), Happened.OWED),
+        (ago(hours=2), Happened.LEFT_OUT),
+        (ago(hours=2), Happened.OWED),
+        (ago(hours=1), Happened.OWED),
+    ]
+    Alert.objects.earliest("created_at").delete()
+    assert Happened.LEFT_OUT not in [each for _, each in happened(story_of(incident, None))]
+
+
+def test_it_takes_three_statements_and_reads_no_text_of_a_mail() -> None:
+    incident = make_incident()
+    for hour in range(30):
+        tell(incident, ago(hours=hour), "a@example.com", sent_at=NOW)
+    with CaptureQueriesContext(connection) as asked:
+        story_of(incident, None)
+    assert len(asked) == 3
+    assert not any('"html"' in query["sql"] or '"facts"' in query["sql"] for query in asked)
