@@ -20,10 +20,13 @@ from monitoring.values.outcome import Check, Outcome
 from monitoring.values.schedule import Schedule
 from monitoring.values.text import one_line, written_span
 
+DAY = timedelta(days=1)
 SCHEDULES_REMEMBERED = 32  # with their due moments: monitors share them
 
 # A configuration has no memory: each failing check owes a mail, and nothing recovers.
 WITHOUT_MEMORY = Policy(tell_recovery=False)
+
+KINDS = {Decision.OPENED: "alert", Decision.REMINDED: "alert again", Decision.RECOVERED: "recovery"}
 
 LEFT_OUT = (
     "A run that was retried is known by its last attempt only, and one that waited is taken to have been Queued. "
@@ -99,15 +102,22 @@ class BackTest:
         return sum(each.decision is Decision.RECOVERED for each in self.said)
 
     @property
-    def is_shorter(self) -> bool:
-        """Whether the history does not go back as far as was asked for."""
-        return self.since > self.asked_since
-
-    @property
     def words(self) -> str:
         """`would have alerted 3 times in the last 30 days`."""
         times = {0: "not have alerted", 1: "have alerted once"}.get(self.alerts, f"have alerted {self.alerts:,} times")
         return f"would {times} in the last {_counted(self.until - self.since)}"
+
+    @property
+    def shortness(self) -> str:
+        """What to say where the history does not go back as far as was asked for; else empty."""
+        if self.problem or self.since <= self.asked_since:
+            return ""
+        days = conf().KEEP_RUNS_DAYS
+        kept = f", since runs are kept for {days} days" if days and self.until - self.asked_since > DAY * days else ""
+        return (
+            f"The history of “{one_line(self.trial.expectation.task_name)}” goes back "
+            f"{_counted(self.until - self.since)} only{kept}: what came before is not known, and not tried."
+        )
 
 
 def trial_of(monitor: Monitor) -> Trial:
@@ -153,23 +163,6 @@ def back_test(trials: Sequence[Trial], since: datetime, now: datetime) -> Iterat
         of_trial = (outcome for _, outcome in zip(moments_of(trial), outcomes, strict=False))
         asked = BackTest(trial=trial, asked_since=since, since=max(since, begin or now), until=now)
         yield _found(asked, of_trial, begin)
-
-
-def notes_on(found: BackTest) -> list[str]:
-    """What must be known to read the figures; `problem` says the rest."""
-    if found.problem:
-        return []
-    return [_shorter(found), LEFT_OUT] if found.is_shorter else [LEFT_OUT]
-
-
-def _shorter(found: BackTest) -> str:
-    days = conf().KEEP_RUNS_DAYS
-    kept = f", since runs are kept for {days} days" if days else ""
-    return (
-        f"The history of “{one_line(found.trial.expectation.task_name)}” does not go back "
-        f"{_counted(found.until - found.asked_since)}, only {_counted(found.until - found.since)}{kept}: what came "
-        "before is not known, and no check was tried there."
-    )
 
 
 class _Course:
@@ -231,9 +224,9 @@ def _nothing_tried(asked: BackTest, checks: int, begin: datetime | None) -> str:
 
 
 def _counted(span: timedelta) -> str:
-    """`30 days`, `12 hours`, `2 d 3 h`."""
-    for unit, length in {"day": timedelta(days=1), "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}.items():
+    """`30 days`, `12 hours`, `1 d 23 h`."""
+    for unit, length in ("day", DAY), ("hour", timedelta(hours=1)):
         number, rest = divmod(span, length)
-        if not rest:
+        if not rest and (unit == "day" or span < DAY):
             return unit if number == 1 else f"{number} {unit}s"
     return written_span(span)

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from monitoring.alerting.policy import Decision
-from monitoring.backtest import BackTest, Failing, back_test, trial_of
+from monitoring.backtest import BackTest, Failing, back_test, trial_of, trials_of
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Monitor, MonitorState
 from monitoring.tick import tick
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.run_event import RunStatus
-from tests.factories import NOW, make_monitor
+from monitoring.values.schedule import parse_schedule
+from tests.factories import NOW, make_expectation, make_monitor, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -133,7 +134,9 @@ def tried(monitor: Monitor, since: datetime = BEGIN - STEP, now: datetime = END)
     return found
 
 
-@settings(max_examples=25, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(lives=st.lists(_lives(), max_size=10), wanted=_settings)
 def test_it_tells_what_checking_live_would_have_told(lives: list[Life], wanted: dict[str, Any]) -> None:
     for model in (Delivery, Alert, Incident, Monitor, BackgroundTask):
@@ -147,3 +150,89 @@ def test_it_tells_what_checking_live_would_have_told(lives: list[Life], wanted: 
         return
     assert told_by(found) == told_live()
     assert list(found.failing) == failed_live()
+
+
+# --- by hand
+
+
+@pytest.fixture
+def two_days() -> Monitor:
+    """Runs at each full hour of the last two days; of those 5 and 6 hours ago the end was an error."""
+    for hours in range(48):
+        status = "Stopped" if hours in (5, 6) else "Completed"
+        started_at = END.replace(minute=0) - timedelta(hours=hours)
+        make_run(status=status, started_at=started_at, finished_at=started_at + timedelta(minutes=5))
+    return make_monitor(schedule="30 * * * *", lookback_hours=1)
+
+
+def test_it_says_when_which_mail_would_have_gone_and_what_it_would_have_said(two_days: Monitor) -> None:
+    found = tried(two_days, END - timedelta(days=1))
+    assert [(f"{said.at:%H:%M}", said.decision, said.words) for said in found.said] == [
+        ("02:30", Decision.OPENED, "daily_report ended as Stopped after 5 min."),
+        ("03:30", Decision.REMINDED, "daily_report ended as Stopped after 5 min."),
+        ("04:30", Decision.RECOVERED, "daily_report is as expected again: it failed for 2 h."),
+    ]
+    assert (found.checks, found.alerts, found.recoveries) == (24, 2, 1)
+    assert (found.words, found.shortness) == ("would have alerted 2 times in the last day", "")
+
+
+def test_a_configuration_has_no_memory(two_days: Monitor) -> None:
+    trials = trials_of([two_days.expectation(())], two_days.parsed_schedule())
+    (found,) = back_test(trials, END - timedelta(days=1), END)
+    assert [f"{said.at:%H:%M}" for said in found.said] == ["02:30", "03:30"]
+    assert found.recoveries == 0
+
+
+def test_reminders_come_between_checks_too_and_until_now(two_days: Monitor) -> None:
+    BackgroundTask.objects.filter(started_at__gt=END - timedelta(hours=6)).delete()
+    settings = {"schedule": "30 3 * * *", "repeat": "hours", "repeat_hours": 2}
+    monitor = make_monitor("another", lookback_hours=0.1, **settings)
+    found = tried(monitor, END - timedelta(hours=8), END.replace(hour=9, minute=30))
+    assert [f"{said.at:%H:%M}" for said in found.said] == ["03:30", "05:30", "07:30", "09:30"]
+
+
+def test_nothing_is_written_and_no_one_is_told(two_days: Monitor) -> None:
+    tried(two_days)
+    assert (Incident.objects.count(), Alert.objects.count()) == (0, 0)
+
+
+def test_a_history_that_is_shorter_than_what_was_asked_is_said_to_be_and_nothing_is_tried_before(
+    two_days: Monitor,
+) -> None:
+    found = tried(two_days, END - timedelta(days=30))
+    assert (found.checks, found.since) == (48, END.replace(minute=0) - timedelta(hours=47))
+    assert found.words == "would have alerted 2 times in the last 1 d 23 h"
+    assert found.shortness == (
+        "The history of “daily_report” goes back 1 d 23 h only: what came before is not known, and not tried."
+    )
+    pruned = tried(two_days, END - timedelta(days=91)).shortness
+    assert "1 d 23 h only, since runs are kept for 90 days: " in pruned
+
+
+@pytest.mark.parametrize(
+    ("over", "problem"),
+    [
+        ({"task_name": "other"}, "no run of “other” is recorded"),
+        ({"schedule": "0 0 1 1 *"}, "it is not due once in the last day"),
+        ({"context_model": "gap.models.Gone"}, "context model 'gap.models.Gone': "),
+        ({"schedule": "nonsense"}, "the monitor 'daily report' cannot be read: 'nonsense' does not have five fields"),
+        ({"expected_statuses": ["Nope"]}, "the monitor 'daily report' cannot be read: 'Nope'"),
+    ],
+)
+def test_what_cannot_be_told_says_why(two_days: Monitor, over: dict[str, Any], problem: str) -> None:
+    for name, value in over.items():
+        setattr(two_days, name, value)
+    found = tried(two_days, END - timedelta(days=1))
+    assert found.problem.startswith(problem)
+    assert (found.said, found.checks, found.shortness) == ((), 0, "")
+
+
+def test_trials_are_independent_and_come_in_their_order(two_days: Monitor) -> None:
+    wanted = [make_expectation(), make_expectation("other"), make_expectation(lookback_hours=0.4)]
+    hourly, daily = two_days.parsed_schedule(), parse_schedule("@daily", "UTC")
+    trials = [*trials_of(wanted, hourly), *trials_of(wanted, daily)]
+    since = END - timedelta(days=1)
+    together = list(back_test(trials, since, END))
+    alone = [found for trial in trials for found in back_test([trial], since, END)]
+    assert together == alone
+    assert [found.checks for found in together] == [24, 0, 24, 1, 0, 1]
