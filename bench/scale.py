@@ -16,7 +16,13 @@ DATABASES = ("sqlite", "postgres")
 PAGE = Path("bench/scale.md")
 PLOT = Path("bench/scale.svg")
 MARK = "<!-- figures -->"
-TITLES = {"rounds": "Checks and rounds", "pages": "Pages of the admin", "mails": "Mails", "retention": "Pruning"}
+TITLES = {
+    "rounds": "Checks and rounds",
+    "pages": "Pages of the admin",
+    "backtest": "Back-tests",
+    "mails": "Mails",
+    "retention": "Pruning",
+}
 
 
 def main() -> None:
@@ -30,7 +36,7 @@ def main() -> None:
     for database in () if options.write_only else DATABASES:
         for size in (size for size in SIZES if size <= options.runs):
             _measure("rounds", database, size, options)
-        for name in ("pages", "retention"):
+        for name in ("pages", "backtest", "retention"):
             _measure(name, database, options.runs, options)
         _measure("mails", database, SIZES[0], options)
     write(options.results)

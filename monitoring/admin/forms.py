@@ -86,6 +86,8 @@ class AddressesField(Judged, forms.Field):
 
 
 class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes none
+    is_tried = False  # and so never saved: shown again as it was typed
+
     task_name = TextField(
         label="Task",
         suggestions=TASK_NAMES,
@@ -145,6 +147,9 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
             "repeat_hours": "Needed for “every so many hours” only.",
         }
         labels = {"alert_after": "Tell after", "repeat": "Tell", "repeat_hours": "Hours between mails"}
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and not self.is_tried
 
     def clean_expected_statuses(self) -> list[str]:
         """In the order they had: mails name them so."""

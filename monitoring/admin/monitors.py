@@ -20,6 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.actions import ACTIONS
+from monitoring.admin.backtest import TRY, tried
 from monitoring.admin.display import badge, link, run_badge, when
 from monitoring.admin.forms import (
     CONTEXT_MODELS,
@@ -233,6 +234,11 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             empty="No mail has gone to these addresses yet.",
         )
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.is_tried = TRY in request.POST
+        return form
+
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are
         form = context["adminform"].form
         registered = registered_names()
@@ -248,6 +254,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         monitor = kwargs.get("obj")
         if monitor and not form.errors:
             context["advice"] = advice(monitor, database_now(), registered, superusers)
+        if form.is_bound and form.is_tried and not context["errors"]:
+            context["tried"] = tried(request, form.instance, database_now(), self.admin_site.name)
         return super().render_change_form(request, context, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

@@ -72,10 +72,13 @@ def decide(incident: Incident, policy: Policy, now: datetime) -> Decision:
     return Decision.REMINDED if _is_time_again(incident, incident.told_at, policy, now) else Decision.QUIET_TOLD
 
 
+def next_reminder(incident: Incident, policy: Policy) -> datetime | None:
+    """The first instant at which time alone makes them be told again; None where only a check does."""
+    return incident.told_at + policy.repeat_every if incident.told_at and policy.repeat is Repeat.HOURS else None
+
+
 def _is_time_again(incident: Incident, told_at: datetime, policy: Policy, now: datetime) -> bool:
-    match policy.repeat:
-        case Repeat.EVERY_CHECK:
-            return incident.last_failed_at > told_at
-        case Repeat.HOURS:
-            return now - told_at >= policy.repeat_every
-    return False
+    if policy.repeat is Repeat.EVERY_CHECK:
+        return incident.last_failed_at > told_at
+    due = next_reminder(incident, policy)
+    return due is not None and due <= now

@@ -17,7 +17,8 @@ def evaluate(checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of each check, in their order.
 
     Takes at most two statements for the checks without a context and two for each context model and way to ask for it,
-    however many checks and runs there are. A check that cannot be asked gets the verdict NOT_JUDGED and stops no other.
+    and one more each for checks of the past, however many checks and runs there are. A check that cannot be asked gets
+    the verdict NOT_JUDGED and stops no other.
     """
     using = database_alias()
     outcomes: dict[int, Outcome] = {}

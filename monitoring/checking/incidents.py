@@ -131,19 +131,25 @@ def _tracked(
 
 
 def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:
-    if outcome.is_as_expected and incident is None:
+    incident = after_check(incident, outcome.is_as_expected, now)
+    if incident is None:
         return None
     facts = facts_of(outcome, due.row.time_zone)
-    if outcome.is_as_expected and incident:
-        incident.closed_at = now
-        return Tracked(due.monitor, due.state, incident, facts)
+    if incident.pk is None:
+        incident.monitor_id, incident.monitor_name, incident.task_name = due.row.id, due.row.name, due.row.task_name
+    if not incident.closed_at:
+        incident.facts = facts.to_json()
+        incident.run_id = outcome.run.id if outcome.run else None
+    return Tracked(due.monitor, due.state, incident, facts)
+
+
+def after_check(incident: Incident | None, is_as_expected: bool, now: datetime) -> Incident | None:
+    """A monitor's open incident as a check leaves it: opened, carried on or closed; None where all is fine and was."""
     if incident is None:
-        incident = Incident(
-            monitor_id=due.row.id, monitor_name=due.row.name, task_name=due.row.task_name, opened_at=now
-        )
+        return None if is_as_expected else Incident(opened_at=now, last_failed_at=now)
+    if is_as_expected:
+        incident.closed_at = now
     else:
         incident.failing_checks += 1
-    incident.last_failed_at = now
-    incident.facts = facts.to_json()
-    incident.run_id = outcome.run.id if outcome.run else None
-    return Tracked(due.monitor, due.state, incident, facts)
+        incident.last_failed_at = now
+    return incident

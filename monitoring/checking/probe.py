@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from monitoring.models import BackgroundTask
-from monitoring.values.outcome import RunFacts
+from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import storable_name
 
@@ -36,7 +36,7 @@ FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
       FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place)) AS probe
 CROSS JOIN LATERAL (SELECT run.* FROM {runs} run WHERE run.task_name = probe.name AND {condition}
-                    ORDER BY run.started_at DESC, run.id DESC LIMIT {limit}) AS run
+                    ORDER BY {order} LIMIT {limit}) AS run
 """,
     "sqlite": """
 WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
@@ -46,7 +46,7 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
 SELECT probe.place, run.id, run.task_id, run.status, {times}, run.attempts
 FROM probe JOIN {table} run ON run.id {among} (
   SELECT run.id FROM {runs} run WHERE run.task_name = probe.name AND {condition}
-  ORDER BY run.started_at DESC, run.id DESC LIMIT {limit})
+  ORDER BY {order} LIMIT {limit})
 """,
 }
 
@@ -57,6 +57,11 @@ COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
 _LAST_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND {STARTED_EVER}
                  ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}})"""
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
+WAITED = "run.submitted_at <= probe.until"
+# What waited at a past instant and started since is looked for among the next runs to start: a queue has an order.
+_NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at > probe.until
+                 ORDER BY run.started_at, run.id LIMIT 1000)"""
+_BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
 
 
 class Probe(NamedTuple):
@@ -102,11 +107,18 @@ def started_in(probes: Sequence[Probe], using: str, only: Filter = ALL, *, limit
 
 
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """The same among the runs that never started and were submitted until then, however long ago.
+    """The same among the runs that had not started and were submitted until then, however long ago.
 
-    The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them.
+    The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them. A run
+    that started or ended after a past `until` is read as it stood then: Queued, for what was Pending says nothing.
     """
-    return dict(_newest(probes, using, UNSTARTED, only))
+    found = dict(_newest(probes, using, UNSTARTED, only))
+    past = [place for place, probe in enumerate(probes) if probe.until != END_OF_TIME]
+    waited = _newest([probes[place] for place in past], using, WAITED, only, runs=_NEXT_RUNS, order=_BY_RECORD)
+    for nth, run in waited:
+        known = found.get(past[nth])
+        found[past[nth]] = max(known, run, key=_recorded) if known else run
+    return {place: _as_of(run, probes[place].until) for place, run in found.items()}
 
 
 def newest_runs(
@@ -137,7 +149,13 @@ def place_in_time(run: RunFacts) -> tuple[datetime, int]:
 
 
 def _newest(
-    probes: Sequence[Probe], using: str, condition: str, only: Filter, limit: int = 1, runs: str = _TABLE
+    probes: Sequence[Probe],
+    using: str,
+    condition: str,
+    only: Filter,
+    limit: int = 1,
+    runs: str = _TABLE,
+    order: str = _BY_START,
 ) -> list[tuple[int, RunFacts]]:
     """Pairs of a probe's place and a run, up to `limit` for each probe."""
     if not probes:
@@ -150,6 +168,7 @@ def _newest(
         times=", ".join(_TIME[vendor].format(name=name) for name in _TIMES),
         condition=f"{condition} AND {only.condition}",
         among="=" if limit == 1 else "IN",
+        order=order,
         limit=limit,
     )
     # Many checks share their window.
@@ -176,9 +195,16 @@ def _newest(
 
 
 def _as_of(run: RunFacts, until: datetime) -> RunFacts:
+    if run.started_at and run.started_at > until:
+        return replace(run, status=RunStatus.QUEUED.value, started_at=None, finished_at=None, attempts=0)
     if run.finished_at and run.finished_at > until:
-        return replace(run, status=RunStatus.RUNNING.value, finished_at=None)
+        status = RunStatus.RUNNING if run.started_at else RunStatus.QUEUED
+        return replace(run, status=status.value, finished_at=None)
     return run
+
+
+def _recorded(run: RunFacts) -> int:
+    return run.id
 
 
 def _microseconds(time: datetime) -> int:

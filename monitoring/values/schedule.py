@@ -114,8 +114,9 @@ class Schedule:
         walls = takewhile(lambda due: due.year <= wall.year + _YEARS_LOOKED_AT, CronSim(self._cron, wall - repeated))
         if not _comes_by_the_star(self._cron):
             return (_once(due, zone) for due in walls)
-        first, again = tee(due for due in walls if not _is_skipped(due, zone))
-        return merge((_shown(due, zone, fold=0) for due in first), (_shown(due, zone, fold=1) for due in again))
+        both = ((_shown(due, zone, fold=0), _shown(due, zone, fold=1)) for due in walls)
+        first, again = tee((first, again) for first, again in both if first <= again)
+        return merge((first for first, _ in first), (again for _, again in again))
 
     def _before_latest(self, instant: datetime) -> datetime:
         """An instant from which going forward meets the last due moment soon."""

@@ -1,9 +1,9 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from monitoring.alerting.policy import Decision, Policy, decide, policy_of
+from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
 from monitoring.models import Incident, Monitor, MonitorState, Repeat
 from tests.factories import NOW, ago
 
@@ -44,6 +44,25 @@ def incident(**over: Any) -> Incident:
 )
 def test_whether_to_speak(of_incident: dict[str, Any], of_policy: dict[str, Any], decision: Decision) -> None:
     assert decide(incident(**of_incident), Policy(**of_policy), NOW) is decision
+
+
+@pytest.mark.parametrize(
+    ("of_incident", "of_policy", "next_at"),
+    [
+        ({"told_at": ago(hours=5)}, SIX_HOURS, NOW + timedelta(hours=1)),
+        ({}, SIX_HOURS, None),
+        ({"told_at": ago(hours=5)}, ONCE, None),
+        ({"told_at": ago(hours=5)}, {}, None),
+    ],
+)
+def test_when_time_alone_reminds(
+    of_incident: dict[str, Any], of_policy: dict[str, Any], next_at: datetime | None
+) -> None:
+    told, policy = incident(**of_incident), Policy(**of_policy)
+    assert next_reminder(told, policy) == next_at
+    if next_at:
+        assert decide(told, policy, next_at - timedelta.resolution) is Decision.QUIET_TOLD
+        assert decide(told, policy, next_at) is Decision.REMINDED
 
 
 def test_each_decision_has_a_row_in_the_table() -> None:

@@ -1,5 +1,7 @@
 """Every page under the content policy, on a phone's width, in both themes; the browser may complain of nothing."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page
@@ -68,3 +70,43 @@ def test_a_monitor_is_made_without_javascript(browser, live_server, admin_user) 
     page.get_by_text("was added successfully").wait_for()
     context.close()
     assert Monitor.objects.get().dependent_tasks.get().task_name == "dashboard"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_settings_are_tried_on_the_past_before_they_are_saved(
+    browser,
+    live_server,
+    admin_user,
+    scheme: str,
+    javascript: bool,  # type: ignore[no-untyped-def]
+) -> None:
+    ended = timezone.now() - timedelta(hours=30)
+    make_run("data_export", "Stopped", started_at=ended - timedelta(minutes=5), finished_at=ended)
+    viewport = {"width": 400, "height": 800}
+    context = browser.new_context(
+        base_url=live_server.url, java_script_enabled=javascript, color_scheme=scheme, viewport=viewport
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto("/admin/monitoring/monitor/add/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "password")
+    page.click("input[type=submit]")
+    page.fill("#id_name", "Plain")
+    page.fill("#id_task_name", "data_export")
+    page.fill("#id_schedule", "@hourly")
+    page.fill("#id_notify_to", "ops@example.com")
+    page.get_by_role("button", name="Try on the last 30 days").click()
+    page.get_by_text("With these settings this monitor would have alerted 30 times").wait_for()
+    page.get_by_text("Earlier mails").click()
+    assert page.get_by_role("row").filter(has_text="alert again").count() == 29
+    assert page.input_value("#id_notify_to") == "ops@example.com"
+    assert page.locator("html").evaluate("html => html.scrollWidth <= window.innerWidth")
+    assert not Monitor.objects.exists()
+    page.click("input[name=_save]")
+    page.get_by_text("was added successfully").wait_for()
+    context.close()
+    assert complaints == []
+    assert Monitor.objects.get().name == "Plain"

@@ -260,6 +260,30 @@ def test_a_run_that_was_submitted_after_until_does_not_wait_yet() -> None:
     assert waiting(judge(until=ago(minutes=10, microseconds=1))) is None
 
 
+def test_a_run_that_started_after_until_waited_before() -> None:
+    make_run(task_id="waited", submitted_at=ago(minutes=40), started_at=ago(minutes=10), finished_at=ago(minutes=5))
+    make_run(task_id="later", submitted_at=ago(minutes=15), started_at=ago(minutes=10))
+    outcome = judge(expecting("Queued"), at=ago(minutes=20), until=ago(minutes=20))
+    assert found(outcome) == (Verdict.AS_EXPECTED, "waited")
+    assert outcome.run
+    assert (outcome.run.status, outcome.run.started_at, outcome.run.finished_at) == ("Queued", None, None)
+
+
+def test_of_those_that_waited_the_one_recorded_last_is_the_newest() -> None:
+    make_run(task_id="older", submitted_at=ago(minutes=40), started_at=ago(minutes=5))
+    make_run("daily_report", "Queued", task_id="never started", started_at=None, submitted_at=ago(minutes=35))
+    make_run(task_id="newer", submitted_at=ago(minutes=30), started_at=ago(minutes=10))
+    assert waiting(judge(until=ago(minutes=20))) == "newer"
+    assert waiting(judge(until=ago(minutes=32))) == "never started"
+
+
+def test_a_run_that_was_given_up_after_until_waited_before() -> None:
+    given_up = {"started_at": None, "submitted_at": ago(minutes=30), "finished_at": ago(minutes=10)}
+    make_run(status="Cancelled", task_id="run", **given_up)
+    assert judge(expecting("Queued"), until=ago(minutes=20)).verdict is Verdict.AS_EXPECTED
+    assert judge(expecting("Cancelled"), until=ago(minutes=10)).verdict is Verdict.AS_EXPECTED
+
+
 def test_a_live_check_sees_a_run_as_its_row_stands_also_when_it_ends_in_the_future() -> None:
     make_run(status="Completed", finished_at=NOW + timedelta(days=2))
     assert judge().verdict is Verdict.AS_EXPECTED

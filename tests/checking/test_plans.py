@@ -107,6 +107,21 @@ def test_started_and_unstarted_runs_are_found_by_index(checks: int, lookback_hou
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("checks", [1, 100])
+def test_what_waited_in_the_past_is_found_by_index_among_few_runs(checks: int) -> None:
+    """A short window, so that no run started in it: those that started later are looked at, up to a bound."""
+    instants = [NOW - timedelta(days=30, seconds=30, minutes=n) for n in range(checks)]
+    with CaptureQueriesContext(connection) as asked:
+        evaluate([Check(make_expectation("task_1", lookback_hours=0.001), at=at, until=at) for at in instants])
+    started, unstarted, waited = plans_of(asked)
+    for plan in (started, unstarted):
+        assert_no_sort_and_no_scan_of_runs(plan)
+    assert_no_scan_of_runs(waited)
+    assert "monitoring_run_newest" in waited, waited
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("lookback_hours", [1, 24 * 90])
 @pytest.mark.parametrize("context_type", [None, "type 3"])
 def test_runs_of_a_context_are_found_by_index(context_type: str | None, lookback_hours: float) -> None:

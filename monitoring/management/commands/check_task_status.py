@@ -6,9 +6,16 @@ from django.core.management.base import CommandParser
 
 from monitoring.alerting.outbox import Dispatched
 from monitoring.alerting.words import written_hours
+from monitoring.backtest import Trial, trial_of
 from monitoring.checking.health import problems
 from monitoring.checking.lookup import all_monitors, enabled_monitors, monitors_named
 from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.management.backtesting import (
+    add_back_test_options,
+    refuse_nonsense,
+    report_back_test,
+    trials_of_config,
+)
 from monitoring.management.plugin import (
     CouldNotTell,
     NobodyToTell,
@@ -32,7 +39,9 @@ class Command(PluginCommand):
     help = (
         "Checks now whether tasks ran as expected, and tells people by mail when they did not: all enabled monitors, "
         "or those that are named, or a configuration. Their schedules stay as they are. "
-        "Ends with 0 (all as expected), 2 (at least one is not) or 3 (could not tell)."
+        "Ends with 0 (all as expected), 2 (at least one is not) or 3 (could not tell). "
+        "With --since it writes and sends nothing, and says instead what they would have told since then: "
+        "0 (nothing would have alerted), 2 (something would) or 3 (could not tell)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,14 +53,18 @@ class Command(PluginCommand):
         what.add_argument(
             "--self", action="store_true", dest="itself", help="whether the monitor itself works; it checks no task"
         )
+        add_back_test_options(parser)
         parser.add_argument("--dry-run", action="store_true", help="write and send nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, **options: Any) -> None:
         _refuse_several(options)
+        refuse_nonsense(options)
         now = database_now()
         if options["itself"]:
             self._check_itself(now, options["format"])
+        elif options["since"] is not None:
+            report_back_test(self, _trials(options), options["since"], now, options["format"])
         elif options["config"]:
             expectations = read_config(options["config"], "--config")
             found = judge_config(expectations, now) if options["dry_run"] else check_config(expectations, now)
@@ -144,6 +157,12 @@ def _monitors(names: list[str]) -> list[Monitor]:
         "There are no monitors; add one in the admin, import some with "
         "`manage.py import_monitors FILE --schedule '35 8 * * *'`, or check a configuration with --config FILE"
     )
+
+
+def _trials(options: dict[str, Any]) -> list[Trial]:
+    if options["config"]:
+        return trials_of_config(options["config"], options["schedule"])
+    return [trial_of(monitor) for monitor in _monitors(named(options))]
 
 
 def _note(standing: Standing, now: datetime) -> str:

@@ -1,0 +1,96 @@
+"""The form's button that tries its settings on the past: what was typed is validated, judged and never saved."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from monitoring.admin.display import badge
+from monitoring.admin.parts import table, zone_of
+from monitoring.alerting.policy import Decision
+from monitoring.backtest import KINDS, LEFT_OUT, BackTest, Said, back_test, trial_of
+from monitoring.models import Monitor
+
+TRY = "_try"  # the button's name
+DAYS = 30
+SHOWN = 10
+LISTED = 200  # with those that are folded away
+TONES = {Decision.OPENED: "bad", Decision.REMINDED: "bad", Decision.RECOVERED: "good"}
+
+
+def tried(request: HttpRequest, monitor: Monitor, now: datetime, site: str) -> dict[str, Any]:
+    """What the page shows of a monitor that stands as its form does, whether its row does or not."""
+    (found,) = back_test([trial_of(monitor)], now - timedelta(days=DAYS), now)
+    mails = found.said[::-1]
+    return {
+        "days": DAYS,
+        "said": _said(found),
+        "figures": _figures(found),
+        "newest": _table(mails[:SHOWN], zone_of(monitor)) if mails else "",
+        "earlier": _table(mails[SHOWN:LISTED], zone_of(monitor)) if mails[SHOWN:] else "",
+        "notes": list(_notes(found)),
+        "runs_url": _runs_url(request, found, site),
+    }
+
+
+def _said(found: BackTest) -> str:
+    if found.problem:
+        return f"Nobody can tell what these settings would have brought: {found.problem}."
+    return f"With these settings this monitor {found.words}."
+
+
+def _figures(found: BackTest) -> str:
+    if found.problem:
+        return ""
+    checks = _times(found.checks, "check", "checks")
+    if not found.failing:
+        return f"{checks}, all as expected."
+    failing = f"{sum(each.checks for each in found.failing):,} of them failing"
+    stretches, recoveries = (
+        _times(len(found.failing), "stretch", "stretches"),
+        _times(found.recoveries, "recovery", "recoveries"),
+    )
+    return f"{checks}, {failing} in {stretches}; {recoveries} told."
+
+
+def _times(number: int, noun: str, plural: str) -> str:
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _table(said: Sequence[Said], zone: tzinfo) -> SafeString:
+    rows = [[_when(each.at, zone), badge(KINDS[each.decision], TONES[each.decision]), each.words] for each in said]
+    return table(["When", "Mail", "What it would have said"], rows)
+
+
+def _when(at: datetime, zone: tzinfo) -> SafeString:
+    said = f"{timezone.localtime(at, zone):%a %Y-%m-%d %H:%M %Z}"
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), said)
+
+
+def _notes(found: BackTest) -> Iterator[str]:
+    if (unlisted := len(found.said) - LISTED) > 0:
+        yield (
+            f"{unlisted:,} mails before these are not listed. Once the monitor is saved, `manage.py check_task_status "
+            f"--since {DAYS}d --format json` with its name as --monitor lists them all."
+        )
+    if found.shortness:
+        yield found.shortness
+    if not found.problem:
+        yield LEFT_OUT
+
+
+def _runs_url(request: HttpRequest, found: BackTest, site: str) -> str:
+    """The list of the task's runs; empty for somebody who may not see it, or an admin without it."""
+    if not request.user.has_perm("monitoring.view_backgroundtask"):
+        return ""
+    try:
+        runs = reverse(f"{site}:monitoring_backgroundtask_changelist")
+    except NoReverseMatch:
+        return ""
+    return f"{runs}?{urlencode({'q': found.trial.expectation.task_name})}"

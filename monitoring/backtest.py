@@ -1,0 +1,232 @@
+"""The story told of the past: which mails a monitor's settings would have brought, by the history that there is."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import takewhile
+
+from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
+from monitoring.alerting.words import summary_of
+from monitoring.checking.backtest import known_since, replay
+from monitoring.checking.incidents import after_check
+from monitoring.conf import conf
+from monitoring.models import Incident, Monitor, MonitorState
+from monitoring.values.evidence import NOTHING, Evidence
+from monitoring.values.expectation import Expectation
+from monitoring.values.facts import Facts, facts_of
+from monitoring.values.outcome import Check, Outcome
+from monitoring.values.schedule import Schedule
+from monitoring.values.text import one_line, written_span
+
+DAY = timedelta(days=1)
+SCHEDULES_REMEMBERED = 32  # with their due moments: monitors share them
+
+# A configuration has no memory: each failing check owes a mail, and nothing recovers.
+WITHOUT_MEMORY = Policy(tell_recovery=False)
+
+KINDS = {Decision.OPENED: "alert", Decision.REMINDED: "alert again", Decision.RECOVERED: "recovery"}
+
+LEFT_OUT = (
+    "A run that was retried is known by its last attempt only, and one that waited is taken to have been Queued. "
+    "That somebody acknowledges or snoozes is left out."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Settings to try, of a monitor that need not exist. `problem` says why they cannot be, if its row was spoilt."""
+
+    name: str
+    expectation: Expectation
+    schedule: Schedule | None
+    policy: Policy
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A mail that would have been owed, of an incident that opened then.
+
+    `outcome` is what its check found; of a reminder between two checks, what the last one had found.
+    """
+
+    at: datetime
+    decision: Decision
+    outcome: Outcome
+    opened_at: datetime
+
+    @property
+    def facts(self) -> Facts:
+        return facts_of(self.outcome)
+
+    @property
+    def words(self) -> str:
+        is_over = self.decision is Decision.RECOVERED
+        return summary_of(self.facts, Evidence(opened_at=self.opened_at, closed_at=self.at) if is_over else NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A span in which all checks failed; `until` is the one that was fine again, None where there was none."""
+
+    since: datetime
+    until: datetime | None
+    checks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackTest:
+    """What the checks of a trial until `until` would have found and told.
+
+    They begin at `since`, which is what was asked for or, if it is later, where the task's history begins. `problem`
+    says why nobody can tell; then nothing is said.
+    """
+
+    trial: Trial
+    asked_since: datetime
+    since: datetime
+    until: datetime
+    checks: int = 0
+    said: tuple[Said, ...] = ()
+    failing: tuple[Failing, ...] = ()
+    problem: str = ""
+
+    @property
+    def alerts(self) -> int:
+        return len(self.said) - self.recoveries
+
+    @property
+    def recoveries(self) -> int:
+        return sum(each.decision is Decision.RECOVERED for each in self.said)
+
+    @property
+    def words(self) -> str:
+        """`would have alerted 3 times in the last 30 days`."""
+        times = {0: "not have alerted", 1: "have alerted once"}.get(self.alerts, f"have alerted {self.alerts:,} times")
+        return f"would {times} in the last {_counted(self.until - self.since)}"
+
+    @property
+    def shortness(self) -> str:
+        """What to say where the history does not go back as far as was asked for; else empty."""
+        if self.problem or self.since <= self.asked_since:
+            return ""
+        days = conf().KEEP_RUNS_DAYS
+        kept = f", since runs are kept for {days} days" if days and self.until - self.asked_since > DAY * days else ""
+        return (
+            f"The history of “{one_line(self.trial.expectation.task_name)}” goes back "
+            f"{_counted(self.until - self.since)} only{kept}: what came before is not known, and not tried."
+        )
+
+
+def trial_of(monitor: Monitor) -> Trial:
+    """As the monitor stands in memory, saved or not."""
+    policy = policy_of(monitor, MonitorState())
+    try:
+        return Trial(monitor.name, monitor.expectation(()), monitor.parsed_schedule(), policy)
+    except (TypeError, ValueError) as error:
+        unread = Expectation(task_name=monitor.task_name, expected_statuses=())
+        return Trial(monitor.name, unread, None, policy, f"the monitor {monitor.name!r} cannot be read: {error}")
+
+
+def trials_of(expectations: Iterable[Expectation], schedule: Schedule) -> list[Trial]:
+    """Of a configuration that is checked at these times."""
+    return [Trial(each.task_name, each, schedule, WITHOUT_MEMORY) for each in expectations]
+
+
+def back_test(trials: Sequence[Trial], since: datetime, now: datetime) -> Iterator[BackTest]:
+    """One for each trial, in their order, as they become known.
+
+    All their checks are judged together, by `evaluate`: memory holds a piece of them, and what would have been told.
+    """
+
+    @lru_cache(SCHEDULES_REMEMBERED)
+    def due_moments(schedule: Schedule) -> list[datetime]:
+        return list(takewhile(lambda moment: moment <= now, schedule.upcoming(since)))
+
+    @lru_cache(len(trials))
+    def begins(task_name: str) -> datetime | None:
+        return known_since(task_name, now)
+
+    def moments_of(trial: Trial) -> list[datetime]:
+        begin = begins(trial.expectation.task_name)
+        if trial.schedule is None or begin is None:
+            return []
+        moments = due_moments(trial.schedule)
+        return moments[bisect_left(moments, begin) :]
+
+    checks = (Check(trial.expectation, at=at, until=at) for trial in trials for at in moments_of(trial))
+    outcomes = replay(checks)
+    for trial in trials:
+        begin = begins(trial.expectation.task_name)
+        of_trial = (outcome for _, outcome in zip(moments_of(trial), outcomes, strict=False))
+        asked = BackTest(trial=trial, asked_since=since, since=max(since, begin or now), until=now)
+        yield _found(asked, of_trial, begin)
+
+
+class _Course:
+    """How a monitor's incidents would have gone, check by check, and what would have been told."""
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+        self.checks = 0
+        self.reason = ""  # why one could not be judged
+        self.said: list[Said] = []
+        self.incidents: list[Incident] = []
+        self._open: Incident | None = None
+        self._failed: Outcome | None = None
+
+    def check(self, outcome: Outcome) -> None:
+        at = outcome.check.at
+        self.checks += 1
+        self.reason = outcome.reason or self.reason
+        self.pass_time(at)
+        incident = after_check(self._open, outcome.is_as_expected, at)
+        if incident is None:
+            return
+        if incident is not self._open:
+            self.incidents.append(incident)
+        self._decide(incident, outcome, at)
+        self._open = None if incident.closed_at else incident
+        self._failed = outcome
+
+    def pass_time(self, before: datetime) -> None:
+        """Each minute it is asked whether to remind: only at these instants can the answer change."""
+        while self._open and self._failed and (due := next_reminder(self._open, self.policy)) and due < before:
+            self._decide(self._open, self._failed, due)
+
+    def _decide(self, incident: Incident, outcome: Outcome, at: datetime) -> None:
+        decision = decide(incident, self.policy, at)
+        if decision.speaks:
+            self.said.append(Said(at, decision, outcome, incident.opened_at))
+            incident.told_at = at
+
+
+def _found(asked: BackTest, outcomes: Iterable[Outcome], begin: datetime | None) -> BackTest:
+    course = _Course(asked.trial.policy)
+    for outcome in outcomes:
+        course.check(outcome)
+    course.pass_time(asked.until + timedelta.resolution)
+    # What keeps it from being judged now says nothing of then.
+    if problem := asked.trial.problem or course.reason or _nothing_tried(asked, course.checks, begin):
+        return replace(asked, problem=problem)
+    failing = tuple(Failing(each.opened_at, each.closed_at, each.failing_checks) for each in course.incidents)
+    return replace(asked, checks=course.checks, said=tuple(course.said), failing=failing)
+
+
+def _nothing_tried(asked: BackTest, checks: int, begin: datetime | None) -> str:
+    if checks:
+        return ""
+    if begin is None:
+        return f"no run of “{one_line(asked.trial.expectation.task_name)}” is recorded"
+    return f"it is not due once in the last {_counted(asked.until - asked.since)}"
+
+
+def _counted(span: timedelta) -> str:
+    """`30 days`, `12 hours`, `1 d 23 h`."""
+    for unit, length in ("day", DAY), ("hour", timedelta(hours=1)):
+        number, rest = divmod(span, length)
+        if not rest and (unit == "day" or span < DAY):
+            return unit if number == 1 else f"{number} {unit}s"
+    return written_span(span)

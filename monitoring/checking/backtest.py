@@ -1,0 +1,83 @@
+"""What checks would have found at many past instants, and how far back the history goes that can say so."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice, pairwise
+
+from monitoring.checking.evaluation import evaluate
+from monitoring.conf import conf
+from monitoring.models import BackgroundTask, database_alias
+from monitoring.values.outcome import Check, Outcome, Verdict
+from monitoring.values.text import storable_name
+
+PIECE = 10_000  # checks in memory, each with its outcome
+
+Span = tuple[int, int]
+
+
+def replay(checks: Iterable[Check]) -> Iterator[Outcome]:
+    """What `evaluate` would say of each of these checks, of which it is asked only some.
+
+    Each check's `until` is its instant. Those of one expectation stand together, in the order of time. Two that found
+    the same leave nothing to ask about those between them; where they did not, one in the middle is asked next.
+    """
+    checks = iter(checks)
+    while piece := list(islice(checks, PIECE)):
+        yield from _replay(piece)
+
+
+def known_since(task_name: str, now: datetime) -> datetime | None:
+    """From when on the history of a task is whole: its oldest run that pruning has not touched; None without one."""
+    runs = BackgroundTask.objects.using(database_alias()).filter(task_name=storable_name(task_name))
+    days = conf().KEEP_RUNS_DAYS
+    kept_since = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=now.tzinfo)
+    started = runs.filter(started_at__gte=kept_since).order_by("started_at", "id").values_list("started_at", flat=True)
+    waiting = runs.filter(started_at=None, submitted_at__gte=kept_since).order_by("started_at", "id")
+    signs = [started.first(), waiting.values_list("submitted_at", flat=True).first()]
+    return min((sign for sign in signs if sign and sign <= now), default=None)
+
+
+def _replay(checks: Sequence[Check]) -> list[Outcome]:
+    spans = _spans(checks)
+    asked = sorted({place for span in spans for place in span})
+    found: dict[int, Outcome] = {}
+    while asked:
+        found.update(zip(asked, evaluate([checks[place] for place in asked]), strict=True))
+        open_spans = [span for span in spans if span[1] - span[0] > 1]
+        same = [span for span in open_spans if _is_same_between(found[span[0]], found[span[1]])]
+        for first, last in same:
+            found.update((place, _again(found[first], checks[place])) for place in range(first + 1, last))
+        halved = [(first, (first + last) // 2, last) for first, last in sorted({*open_spans} - {*same})]
+        asked = [middle for _, middle, _ in halved]
+        spans = [half for span in halved for half in pairwise(span)]
+    return [found[place] for place in range(len(checks))]
+
+
+def _spans(checks: Sequence[Check]) -> list[Span]:
+    """The first and the last place of each expectation's checks."""
+    begins = [0]
+    begins += [
+        place
+        for place, (one, other) in enumerate(pairwise(checks), 1)
+        if one.expectation is not other.expectation or one.at > other.at
+    ]
+    return [(begin, end - 1) for begin, end in pairwise([*begins, len(checks)])]
+
+
+def _is_same_between(one: Outcome, other: Outcome) -> bool:
+    """Whether each check between two of the same expectation finds what both of them found.
+
+    A run that started between them and was found by one there would be found by the later one too, unless its window
+    begins later; and no run stands again as it stood before.
+    """
+    if (one.verdict, one.run, one.waiting, one.reason) != (other.verdict, other.run, other.waiting, other.reason):
+        return False
+    if one.verdict is Verdict.NOT_JUDGED or (one.run and one.run.started_at):
+        return True
+    return other.check.threshold <= one.check.at
+
+
+def _again(outcome: Outcome, check: Check) -> Outcome:
+    return Outcome(
+        check=check, verdict=outcome.verdict, run=outcome.run, waiting=outcome.waiting, reason=outcome.reason
+    )
