@@ -60,6 +60,13 @@ def unmonitored() -> list[str]:
     return sorted(set(task_names(using)) - set(map(storable_name, watched)))
 
 
+def how_many_said(number: int) -> str:
+    """`12 tasks run that nobody watches`."""
+    if not number:
+        return "Each task that ever ran has a monitor"
+    return f"{number:,} tasks run that nobody watches" if number > 1 else "1 task runs that nobody watches"
+
+
 def suggestion_of(habit: Habit, zone: str) -> Suggestion:
     if habit.interval is None:
         said = f"too few runs to suggest: {len(habit.starts)}; {STARTS_NEEDED} are needed"

@@ -6,6 +6,7 @@ Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries
 
 import argparse
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from monitoring.alerting.words import written_time
 from monitoring.checking.lookup import UnknownMonitors
+from monitoring.management.terminal import is_unicode
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts
 
@@ -57,6 +59,8 @@ class PluginCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        if os.environ.get("NO_COLOR") and not options["force_color"]:  # https://no-color.org
+            options["no_color"] = True
         try:
             return super().execute(*args, **options)
         except ConfigError as error:
@@ -75,7 +79,7 @@ class PluginCommand(BaseCommand):
             self.stdout.write("  ".join(cells).rstrip())
 
     def print_json(self, document: object) -> None:
-        self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+        self.stdout.write(json.dumps(document, indent=2, ensure_ascii=not is_unicode(self.stdout)))
 
 
 def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
@@ -128,14 +132,14 @@ def run_as_json(run: RunFacts | None) -> dict[str, Any] | None:
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """The cells padded to their columns' widths; the last column stays as it is, and nothing is ever cut."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)][:-1]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)][:-1]
     return [
-        [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False)] + [row[-1]]
+        [cell + " " * (width - width_of(cell)) for cell, width in zip(row, widths, strict=False)] + [row[-1]]
         for row in rows
     ]
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """The terminal cells that a text takes."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
