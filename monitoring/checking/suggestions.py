@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from monitoring.checking.probe import Probe, newest_runs, task_names
 from monitoring.checking.runs import EVER_SINCE, last_runs
@@ -58,6 +59,23 @@ def unmonitored() -> list[str]:
     using = database_alias()
     watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
     return sorted(set(task_names(using)) - set(map(storable_name, watched)))
+
+
+def known_names() -> list[str]:
+    """The names of all tasks that ever ran, however long ago."""
+    return task_names(database_alias())
+
+
+def as_config(suggestions: Sequence[Suggestion]) -> dict[str, dict[str, Any]]:
+    """A configuration of those of which enough is known; it holds no schedules."""
+    return {
+        each.habit.task_name: {
+            "expected_statuses": [status.value for status in each.proposal.expected_statuses],
+            "lookback_hours": int(hours) if (hours := each.proposal.lookback_hours).is_integer() else hours,
+        }
+        for each in suggestions
+        if each.proposal
+    }
 
 
 def how_many_said(number: int) -> str:
