@@ -46,8 +46,7 @@ def counted(found: Sequence[Standing]) -> str:
 def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, terminal: Terminal) -> Iterator[str]:
     """A line a monitor and, under it, what was found; whom it tells stands there too where lines would get too long."""
     header, *rows = columns([HEADER, *(_row(each, superusers, now, terminal) for each in shown)])
-    widest = max(width_of("  ".join(row)) for row in [header, *rows])
-    is_narrow = terminal.width is not None and widest > terminal.width
+    is_narrow = terminal.width is not None and any(width_of("  ".join(row)) > terminal.width for row in rows)
     shown_columns = len(HEADER) - is_narrow
     yield "  ".join(header[:shown_columns]).rstrip()
     for each, cells in zip(shown, rows, strict=True):
