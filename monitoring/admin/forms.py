@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.utils import ErrorDict
 from django.utils.html import format_html
 
 from monitoring.models import DependentTask, Monitor
@@ -20,6 +21,9 @@ TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
     "mon-context-types",
     "mon-zones",
 )
+
+# Buttons that show the form again with what the task's runs suggest, or with that filled in.
+LOOK, TAKE_OVER = "_look_at_runs", "_take_over"
 
 STATUSES = {
     RunStatus.COMPLETED: "task finished successfully",
@@ -145,6 +149,22 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
             "repeat_hours": "Needed for “every so many hours” only.",
         }
         labels = {"alert_after": "Tell after", "repeat": "Tell", "repeat_hours": "Hours between mails"}
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether a button was pressed that shows the form again, as it was typed: it judges and saves nothing."""
+        return self.is_bound and not {LOOK, TAKE_OVER}.isdisjoint(self.data)
+
+    def is_valid(self) -> bool:
+        return not self.only_looks and super().is_valid()
+
+    def full_clean(self) -> None:
+        if not self.only_looks:
+            super().full_clean()
+            return
+        self._errors, self.cleaned_data = ErrorDict(), {}
+        # What comes next is that of the schedule that is typed.
+        self.instance.schedule, self.instance.time_zone = self["schedule"].value(), self["time_zone"].value()
 
     def clean_expected_statuses(self) -> list[str]:
         """In the order they had: mails name them so."""

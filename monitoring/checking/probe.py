@@ -58,13 +58,14 @@ _LAST_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.nam
                  ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}})"""
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 
+ALL_NAMES = 1_000_000
 # One step down the index for each name, however many runs it has: neither database skips over them by itself.
 _NAMES = """
 WITH RECURSIVE names(name) AS (
   SELECT min(task_name) FROM {table}
   UNION ALL
   SELECT (SELECT min(task_name) FROM {table} WHERE task_name > names.name) FROM names WHERE names.name IS NOT NULL)
-SELECT name FROM names WHERE name IS NOT NULL
+SELECT name FROM names WHERE name IS NOT NULL LIMIT %s
 """
 
 
@@ -130,10 +131,10 @@ def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filt
     return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
 
 
-def task_names(using: str) -> list[str]:
-    """The name of each task that has a run, started or not, in the database's order."""
+def task_names(using: str, limit: int = ALL_NAMES) -> list[str]:
+    """The name of each task that has a run, started or not, in the database's order, up to so many."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_NAMES.format(table=_TABLE))
+        cursor.execute(_NAMES.format(table=_TABLE), [limit])
         return [name for (name,) in cursor.fetchall()]
 
 

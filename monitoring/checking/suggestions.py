@@ -18,6 +18,7 @@ RUNS_READ = 200  # the last ones of a task
 # Of many tasks fewer are read of each: how often they run is known from some.
 RUNS_READ_IN_ALL = 50_000
 RUNS_READ_AT_LEAST = 10
+NAMES_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ def suggest(names: Sequence[str], zone: str) -> Iterator[Suggestion]:
 
 
 def suggest_for(monitor: Monitor) -> Suggestion:
-    """The same for the runs that a monitor looks at, of its context if it has one, by its own clock."""
+    """The same for the runs that a monitor looks at, saved or not: of its context if it has one, by its own clock."""
     found = last_runs(monitor, RUNS_READ)
     habit = habit_of(monitor.task_name, found.runs)
     if found.problem:
@@ -59,6 +60,16 @@ def unmonitored() -> list[str]:
     using = database_alias()
     watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
     return sorted(set(task_names(using)) - set(map(storable_name, watched)))
+
+
+def count_unmonitored() -> int | None:
+    """How many these are; None where there are so many tasks that a list should not wait for it."""
+    using = database_alias()
+    names = task_names(using, NAMES_COUNTED + 1)
+    if len(names) > NAMES_COUNTED:
+        return None
+    watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
+    return len(set(names) - set(map(storable_name, watched)))
 
 
 def known_names() -> list[str]:
