@@ -17,7 +17,6 @@ from monitoring.alerting.policy import Decision
 from monitoring.backtest import KINDS, LEFT_OUT, BackTest, Said, back_test, trial_of
 from monitoring.models import Monitor
 
-TRY = "_try"  # the button's name
 DAYS = 30
 SHOWN = 10
 LISTED = 200  # with those that are folded away

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.utils import ErrorDict
 from django.utils.html import format_html
 
 from monitoring.models import DependentTask, Monitor
@@ -20,6 +21,9 @@ TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
     "mon-context-types",
     "mon-zones",
 )
+
+# Buttons that show the form again with what the task's runs suggest, or with that filled in.
+LOOK, TAKE_OVER, TRY = "_look_at_runs", "_take_over", "_try"  # buttons that save nothing
 
 STATUSES = {
     RunStatus.COMPLETED: "task finished successfully",
@@ -86,8 +90,6 @@ class AddressesField(Judged, forms.Field):
 
 
 class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes none
-    is_tried = False  # and so never saved: shown again as it was typed
-
     task_name = TextField(
         label="Task",
         suggestions=TASK_NAMES,
@@ -148,8 +150,26 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
         }
         labels = {"alert_after": "Tell after", "repeat": "Tell", "repeat_hours": "Hours between mails"}
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether a button was pressed that shows the form again, as it was typed: it judges and saves nothing."""
+        return self.is_bound and not {LOOK, TAKE_OVER}.isdisjoint(self.data)
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether its settings are to be tried on the past: they are judged but not saved."""
+        return self.is_bound and TRY in self.data
+
     def is_valid(self) -> bool:
-        return super().is_valid() and not self.is_tried
+        return not (self.only_looks or self.is_tried) and super().is_valid()
+
+    def full_clean(self) -> None:
+        if not self.only_looks:
+            super().full_clean()
+            return
+        self._errors, self.cleaned_data = ErrorDict(), {}
+        # What comes next is that of the schedule that is typed.
+        self.instance.schedule, self.instance.time_zone = self["schedule"].value(), self["time_zone"].value()
 
     def clean_expected_statuses(self) -> list[str]:
         """In the order they had: mails name them so."""

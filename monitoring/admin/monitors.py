@@ -20,11 +20,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.actions import ACTIONS
-from monitoring.admin.backtest import TRY, tried
+from monitoring.admin.backtest import tried
 from monitoring.admin.display import badge, link, run_badge, when
 from monitoring.admin.forms import (
     CONTEXT_MODELS,
     CONTEXT_TYPES,
+    TAKE_OVER,
     TASK_NAMES,
     ZONES,
     DependentTaskForm,
@@ -33,6 +34,7 @@ from monitoring.admin.forms import (
 )
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
 from monitoring.admin.parts import message_badge, overview_link, table, zone_of
+from monitoring.admin.suggestions import initial_of, show_suggestion, show_unwatched, taken_over, unwatched_said
 from monitoring.alerting.recipients import last_messages, superuser_addresses
 from monitoring.alerting.states import state_of
 from monitoring.alerting.words import written_hours
@@ -121,11 +123,11 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     actions = ACTIONS
-    readonly_fields = ["comes", "last_mails"]
+    readonly_fields = ["suggested", "comes", "last_mails"]
     fieldsets = [
         (None, {"fields": ["name", "enabled"]}),
         ("What is expected", {"fields": ["task_name", "expected_statuses", "lookback_hours"]}),
-        ("When it is checked", {"fields": ["schedule", "time_zone", "comes"]}),
+        ("When it is checked", {"fields": ["schedule", "time_zone", "comes", "suggested"]}),
         (
             "Who is told, and how often",
             {"fields": ["notify_to", "last_mails", "alert_after", "repeat", "repeat_hours", "tell_recovery"]},
@@ -155,7 +157,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # An action's check opens a transaction of its own, which cannot stand inside another.
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        response = super().changelist_view(request, extra_context)
+        unwatched = unwatched_said() if request.method == "GET" else ""
+        response = super().changelist_view(request, {"unwatched": unwatched, **(extra_context or {})})
         if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
             warn(request)
         return response
@@ -215,6 +218,11 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             ),
         )
 
+    @admin.display(description="Suggested")
+    def suggested(self, monitor: Any) -> SafeString:
+        part: SafeString = monitor.suggestion
+        return part
+
     @admin.display(description="Last mails")
     def last_mails(self, monitor: Monitor) -> SafeString:
         """How far the newest mail to each came, of whatever monitor: an address that bounces does so for all."""
@@ -234,11 +242,6 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             empty="No mail has gone to these addresses yet.",
         )
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change, **kwargs)
-        form.is_tried = TRY in request.POST
-        return form
-
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are
         form = context["adminform"].form
         registered = registered_names()
@@ -252,14 +255,23 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if "notify_to" in form.fields:
             form.fields["notify_to"].help_text = f"{form.fields['notify_to'].help_text} {_fallback(superusers)}"
         monitor = kwargs.get("obj")
-        if monitor and not form.errors:
+        may_change = self.has_change_permission(request, monitor) if monitor else self.has_add_permission(request)
+        show_suggestion(form, monitor, may_change=may_change)
+        if monitor and not form.errors and not form.only_looks:
             context["advice"] = advice(monitor, database_now(), registered, superusers)
-        if form.is_bound and form.is_tried and not context["errors"]:
+        if form.is_tried and not context["errors"]:
             context["tried"] = tried(request, form.instance, database_now(), self.admin_site.name)
         return super().render_change_form(request, context, **kwargs)
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if TAKE_OVER in request.POST:
+            request.POST = taken_over(request.POST)  # type: ignore[assignment] # the stubs know no other
+        return super().changeform_view(request, *args, **kwargs)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        return {"expected_statuses": [RunStatus.COMPLETED.value], **super().get_changeform_initial_data(request)}
+        asked, task_name = super().get_changeform_initial_data(request), request.GET.get("task_name", "")
+        suggested = initial_of(task_name) if task_name and TAKE_OVER in asked else {}
+        return {"expected_statuses": [RunStatus.COMPLETED.value], **suggested, **asked}
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Plans it at once, so that the list says when it is checked next."""
@@ -297,10 +309,14 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         wrap = self.admin_site.admin_view
         return [
             path("import/", wrap(self.import_view), name="monitoring_monitor_import"),
+            path("unwatched/", wrap(self.unwatched_view), name="monitoring_monitor_unwatched"),
             path("<path:object_id>/overview/", wrap(self.overview_view), name="monitoring_monitor_overview"),
             path("<path:object_id>/mail/", wrap(self.mail_view), name="monitoring_monitor_mail"),
             *super().get_urls(),
         ]
+
+    def unwatched_view(self, request: HttpRequest) -> HttpResponse:
+        return show_unwatched(self, request)
 
     def overview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return overview(self, request, object_id)

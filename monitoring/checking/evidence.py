@@ -84,6 +84,11 @@ def gather_of(incident: Incident, facts: Facts, now: datetime) -> Evidence:
     return evidence
 
 
+def gather_cases(cases: Sequence[Case], now: datetime) -> list[Evidence]:
+    """The evidence of facts that are at hand, in their order; like `gather`, which reads them first."""
+    return _gather(cases, now, database_alias())
+
+
 def _gather(cases: Sequence[Case], now: datetime, using: str) -> list[Evidence]:
     runs = _runs(cases, using)
     deciding = [_deciding(case.facts, found.last) for case, found in zip(cases, runs, strict=True)]

@@ -63,6 +63,16 @@ _NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.nam
                  ORDER BY run.started_at, run.id LIMIT 1000)"""
 _BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
 
+ALL_NAMES = 1_000_000
+# One step down the index for each name, however many runs it has: neither database skips over them by itself.
+_NAMES = """
+WITH RECURSIVE names(name) AS (
+  SELECT min(task_name) FROM {table}
+  UNION ALL
+  SELECT (SELECT min(task_name) FROM {table} WHERE task_name > names.name) FROM names WHERE names.name IS NOT NULL)
+SELECT name FROM names WHERE name IS NOT NULL LIMIT %s
+"""
+
 
 class Probe(NamedTuple):
     """Asks for the newest run of `name` from `since` to `until`, both included."""
@@ -142,6 +152,13 @@ def newest_runs(
 def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """By each probe's place the newest run that completed, among so many last runs of its name."""
     return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
+
+
+def task_names(using: str, limit: int = ALL_NAMES) -> list[str]:
+    """The name of each task that has a run, started or not, in the database's order, up to so many."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_NAMES.format(table=_TABLE), [limit])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def place_in_time(run: RunFacts) -> tuple[datetime, int]:

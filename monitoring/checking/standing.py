@@ -57,8 +57,11 @@ class Standing:
 
     @property
     def found(self) -> Facts | None:
-        """What the last failing check of the open incident found."""
-        return Facts.from_json(self.incident.facts) if self.incident else None
+        """What the last failing check of the open incident found; None where another version stored it unreadably."""
+        try:
+            return Facts.from_json(self.incident.facts) if self.incident else None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
 
 def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:

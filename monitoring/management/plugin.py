@@ -5,10 +5,13 @@ Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries
 """
 
 import argparse
+import csv
+import io
 import json
+import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +22,7 @@ from django.utils import timezone
 
 from monitoring.alerting.words import written_time
 from monitoring.checking.lookup import UnknownMonitors
+from monitoring.management.terminal import is_unicode
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, plain_lines
@@ -58,6 +62,8 @@ class PluginCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        if os.environ.get("NO_COLOR") and not options["force_color"]:  # https://no-color.org
+            options["no_color"] = True
         try:
             return super().execute(*args, **options)
         except ConfigError as error:
@@ -76,13 +82,34 @@ class PluginCommand(BaseCommand):
             self.stdout.write("  ".join(cells).rstrip())
 
     def print_json(self, document: object) -> None:
-        self.stdout.write(as_json(document))
+        self.stdout.write(as_json(document, is_ascii=not is_unicode(self.stdout)))
 
 
-def as_json(document: object) -> str:
+def as_json(document: object, *, is_ascii: bool = False) -> str:
     """What would act on a terminal, or turn a line, is written as its escape, which programs read as the same."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    return "".join(char if char == "\n" or one_line(char) == char else f"\\u{ord(char):04x}" for char in text)
+    text = json.dumps(document, indent=2, ensure_ascii=is_ascii)
+    return "\n".join(map(_escaped, text.split("\n")))
+
+
+def _escaped(line: str) -> str:
+    return "".join(char if one_line(char) == char else f"\\u{ord(char):04x}" for char in line)
+
+
+def as_csv(fields: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    """A line a row, of these fields of it, for spreadsheets."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(row.get(name)) for name in fields} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text in one line, and as text to a spreadsheet, which would calculate what begins so (OWASP, "CSV Injection")."""
+    if not isinstance(value, str):
+        return value
+    line = one_line(value)
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
 
 
 def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
@@ -136,15 +163,17 @@ def run_as_json(run: RunFacts | None) -> dict[str, Any] | None:
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """The cells as one line each, padded to their columns' widths but for the last; nothing is ever cut."""
     rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)][:-1]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)][:-1]
     return [
-        [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False)] + [row[-1]]
+        [cell + " " * (width - width_of(cell)) for cell, width in zip(row, widths, strict=False)] + [row[-1]]
         for row in rows
     ]
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """The terminal cells that a text takes."""
+    if text.isascii():  # a hundred times faster, and a table may have thousands of lines
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )

@@ -1,10 +1,11 @@
 """Every page under the content policy, on a phone's width, in both themes; the browser may complain of nothing."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from monitoring.alerting.composing import compose
 from monitoring.models import Alert, BackgroundTask, Incident, Message, Monitor, database_alias
@@ -19,6 +20,8 @@ def pages() -> list[str]:
     now = timezone.now()
     make_run("data_export", "Stopped", started_at=now, finished_at=now, errors="Traceback …\nOSError: gone")
     make_run("hourly_data_sync", started_at=now, finished_at=now)
+    for hours in range(9):
+        make_run("nobody_watches_" * 3, started_at=now - timedelta(hours=hours), finished_at=now)
     monitors = [
         make_monitor("Export", task_name="data_export", dependent_tasks=("report",), time_zone="Europe/Berlin"),
         make_monitor("Sync", task_name="hourly_data_sync", notify_to=[]),
@@ -35,7 +38,9 @@ def pages() -> list[str]:
     lists = [f"/admin/monitoring/{model}/" for model in rows]
     ours = [f"/admin/monitoring/{model}/{row.pk}/change/" for model, row in rows.items() if row]
     more = [f"/admin/monitoring/monitor/{monitor.pk}/overview/" for monitor in monitors]
-    return ["/admin/", *lists, *ours, *more, "/admin/monitoring/monitor/add/", "/admin/monitoring/monitor/import/"]
+    add = "/admin/monitoring/monitor/add/"
+    suggested = [f"{add}?task_name={'nobody_watches_' * 3}", "/admin/monitoring/monitor/unwatched/"]
+    return ["/admin/", *lists, *ours, *more, add, *suggested, "/admin/monitoring/monitor/import/"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -110,3 +115,31 @@ def test_settings_are_tried_on_the_past_before_they_are_saved(
     context.close()
     assert complaints == []
     assert Monitor.objects.get().name == "Plain"
+
+
+def test_without_javascript_a_monitor_gets_what_its_runs_suggest_and_enter_still_saves(
+    browser: Browser, live_server: Any, admin_user: Any
+) -> None:
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    for hours in range(30):
+        make_run("hourly", started_at=now - timedelta(hours=hours), finished_at=now - timedelta(hours=hours))
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/admin/monitoring/monitor/add/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "password")
+    page.click("input[type=submit]")
+    page.fill("#id_name", "Typed before")
+    page.fill("#id_task_name", "hourly")
+    page.click("text=Look at its runs")
+    page.get_by_text("Its last 30 runs started every 1 h.").wait_for()
+    assert page.input_value("#id_schedule") == ""
+    page.click("text=Take over")
+    page.get_by_text("Nothing of this page is saved yet.").wait_for()
+    filled = [page.input_value(f"#id_{name}") for name in ("name", "task_name", "schedule", "lookback_hours")]
+    assert filled == ["Typed before", "hourly", "5 * * * *", "1.5"]
+    assert not Monitor.objects.exists()
+    page.locator("#id_name").press("Enter")
+    page.get_by_text("was added successfully").wait_for()
+    context.close()
+    assert Monitor.objects.get().schedule == "5 * * * *"

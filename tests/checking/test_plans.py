@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.evidence import gather
 from monitoring.checking.runs import last_runs
+from monitoring.checking.suggestions import habits, unmonitored
 from monitoring.checking.timeline import Span, timeline
 from monitoring.models import Alert, BackgroundTask
 from monitoring.recording.upsert import upsert
@@ -148,6 +149,20 @@ def test_the_last_runs_of_a_monitor_are_found_by_index(context: dict[str, str]) 
     with CaptureQueriesContext(connection) as asked:
         assert len(last_runs(monitor, 20).runs) == 20
     for plan in plans_of(asked):
+        assert_no_sort_and_no_scan_of_runs(plan)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+def test_the_names_of_all_tasks_and_how_they_usually_run_are_found_by_index() -> None:
+    make_monitor(task_name="task_1")
+    with CaptureQueriesContext(connection) as asked:
+        names = unmonitored()
+        assert {len(habit.starts) for habit in habits(names)} == {0, 200}, "task_0 and task_10 never started"
+    of_names, _, *of_runs = plans_of(asked)
+    assert f"Seq Scan on {BackgroundTask._meta.db_table}" not in of_names
+    assert f"SCAN {BackgroundTask._meta.db_table}" not in of_names
+    for plan in of_runs:
         assert_no_sort_and_no_scan_of_runs(plan)
 
 

@@ -164,7 +164,7 @@ def test_the_commands_work_together_in_processes_of_their_own(tmp_path: Path) ->
     assert checked.out.startswith("TASKS CRITICAL - 1 not executed\n")
     assert len(site.mails()) == 1
     listed = site.manage("list_status", "--failing", "--format=csv")
-    assert (listed.code, listed.out.count("hourly_data_sync")) == (0, 2)
+    assert (listed.code, listed.out.count("hourly_data_sync")) == (0, 3)
     unknown = site.manage("list_status", "--monitor=hourly_data_sink")
     assert unknown.code == 3
     assert "did you mean 'hourly_data_sync'?" in unknown.said

@@ -1,0 +1,86 @@
+"""What is known of monitors beside where they stand: their last runs and, of those that fail, what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitoring.checking.due import among
+from monitoring.checking.evidence import Case, gather_cases
+from monitoring.checking.runs import last_runs_of
+from monitoring.checking.standing import Standing, Stands
+from monitoring.models import DependentTask, Monitor, database_alias
+from monitoring.values.evidence import RUNS_SHOWN, Evidence
+from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """`facts` are what the last failing check of its open incident found or, without one, how its newest run stands.
+
+    They are None where only the last runs were asked for: these alone are the evidence then.
+    """
+
+    standing: Standing
+    facts: Facts | None
+    evidence: Evidence
+
+
+def lately(standings: Sequence[Standing], now: datetime, *, in_full: bool = False) -> list[Lately]:
+    """Of each, in their order: the last runs, and all evidence of those that fail or, `in_full`, of all.
+
+    Takes a number of statements that does not grow with them.
+    """
+    asked = [each for each in standings if in_full or each.stands is Stands.FAILING]
+    others = [each for each in standings if not (in_full or each.stands is Stands.FAILING)]
+    found = {each.standing.monitor.pk: each for each in [*_with_evidence(asked, now), *_with_runs(others, now)]}
+    return [found[each.monitor.pk] for each in standings]
+
+
+def _with_evidence(standings: Sequence[Standing], now: datetime) -> list[Lately]:
+    dependents = _dependent_tasks([each.monitor for each in standings])
+    facts = [each.found or _as_it_is(each, dependents.get(each.monitor.pk, ()), now) for each in standings]
+    cases = [Case(found, each.incident, _with_state(each)) for found, each in zip(facts, standings, strict=True)]
+    gathered = gather_cases(cases, now)
+    return [Lately(*each) for each in zip(standings, facts, gathered, strict=True)]
+
+
+def _with_runs(standings: Sequence[Standing], now: datetime) -> list[Lately]:
+    found = last_runs_of([each.monitor for each in standings], RUNS_SHOWN)
+    return [
+        Lately(each, None, Evidence(gathered_at=None if last.problem else now, problem=last.problem, runs=last.runs))
+        for each, last in zip(standings, found, strict=True)
+    ]
+
+
+def _as_it_is(standing: Standing, dependent_tasks: tuple[str, ...], now: datetime) -> Facts:
+    """Of one that does not fail: the task as its newest run leaves it."""
+    monitor, run = standing.monitor, standing.last_run
+    return Facts(
+        kind=AlertKind.RESOLVED,
+        task_name=monitor.task_name,
+        current_status=run.status if run else NO_EXECUTION,
+        expected_statuses=tuple(monitor.expected_statuses),
+        lookback_hours=monitor.lookback_hours,
+        check_time=now,
+        started_at=run.started_at if run else None,
+        finished_at=run.finished_at if run else None,
+        task_id=run.task_id if run else "",
+        dependent_tasks=dependent_tasks,
+        context_model=monitor.context_model,
+        context_type=monitor.context_type,
+        time_zone=monitor.time_zone,
+    )
+
+
+def _with_state(standing: Standing) -> Monitor:
+    standing.monitor.state = standing.state
+    return standing.monitor
+
+
+def _dependent_tasks(monitors: Sequence[Monitor]) -> dict[int, tuple[str, ...]]:
+    using = database_alias()
+    tasks = DependentTask.objects.using(using).filter(monitor__in=among([each.pk for each in monitors], using))
+    found: dict[int, tuple[str, ...]] = {}
+    for key, name in tasks.values_list("monitor_id", "task_name"):
+        found[key] = (*found.get(key, ()), name)
+    return found

@@ -1,0 +1,110 @@
+"""What a task's history suggests for a monitor of it, and the tasks that nobody watches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitoring.checking.probe import Probe, newest_runs, task_names
+from monitoring.checking.runs import EVER_SINCE, last_runs
+from monitoring.models import Monitor, database_alias
+from monitoring.models.monitor import default_time_zone
+from monitoring.values.habit import STARTS_NEEDED, Habit, habit_of
+from monitoring.values.outcome import END_OF_TIME
+from monitoring.values.proposal import Proposal, propose
+from monitoring.values.schedule import InvalidSchedule, parse_schedule
+from monitoring.values.text import storable_name
+
+RUNS_READ = 200  # the last ones of a task
+# Of many tasks fewer are read of each: how often they run is known from some.
+RUNS_READ_IN_ALL = 50_000
+RUNS_READ_AT_LEAST = 10
+NAMES_COUNTED = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """`proposal` is None where the task's history does not tell enough; `problem` says why."""
+
+    habit: Habit
+    proposal: Proposal | None
+    problem: str = ""
+
+
+def suggest(names: Sequence[str], zone: str) -> Iterator[Suggestion]:
+    """What the last runs of each task suggest, in the order of the names; schedules are of that zone's clock."""
+    at_once = RUNS_READ_IN_ALL // RUNS_READ
+    for start in range(0, len(names), at_once):
+        for habit in habits(names[start : start + at_once]):
+            yield suggestion_of(habit, zone)
+
+
+def suggest_for(monitor: Monitor) -> Suggestion:
+    """The same for the runs that a monitor looks at, saved or not: of its context if it has one, by its own clock."""
+    found = last_runs(monitor, RUNS_READ)
+    habit = habit_of(monitor.task_name, found.runs)
+    if found.problem:
+        return Suggestion(habit=habit, proposal=None, problem=found.problem)
+    return suggestion_of(habit, monitor.time_zone)
+
+
+def habits(names: Sequence[str]) -> list[Habit]:
+    """How each task usually runs, in the order of the names, in two statements however many they are."""
+    limit = min(max(RUNS_READ_IN_ALL // max(len(names), 1), RUNS_READ_AT_LEAST), RUNS_READ)
+    probes = [Probe(name, EVER_SINCE, END_OF_TIME) for name in names]
+    found = newest_runs(probes, database_alias(), started=limit, unstarted=1)
+    return [habit_of(name, runs) for name, runs in zip(names, found, strict=True)]
+
+
+def unmonitored() -> list[str]:
+    """The names of all tasks that ever ran and have no monitor, not even a disabled one; sorted."""
+    using = database_alias()
+    watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
+    return sorted(set(task_names(using)) - set(map(storable_name, watched)))
+
+
+def count_unmonitored() -> int | None:
+    """How many these are; None where there are so many tasks that a list should not wait for it."""
+    using = database_alias()
+    names = task_names(using, NAMES_COUNTED + 1)
+    if len(names) > NAMES_COUNTED:
+        return None
+    watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
+    return len(set(names) - set(map(storable_name, watched)))
+
+
+def known_names() -> list[str]:
+    """The names of all tasks that ever ran, however long ago."""
+    return task_names(database_alias())
+
+
+def as_config(suggestions: Sequence[Suggestion]) -> dict[str, dict[str, Any]]:
+    """A configuration of those of which enough is known; it holds no schedules."""
+    return {
+        each.habit.task_name: {
+            "expected_statuses": [status.value for status in each.proposal.expected_statuses],
+            "lookback_hours": int(hours) if (hours := each.proposal.lookback_hours).is_integer() else hours,
+        }
+        for each in suggestions
+        if each.proposal
+    }
+
+
+def how_many_said(number: int) -> str:
+    """`12 tasks run that nobody watches`."""
+    if not number:
+        return "Each task that ever ran has a monitor"
+    return f"{number:,} tasks run that nobody watches" if number > 1 else "1 task runs that nobody watches"
+
+
+def suggestion_of(habit: Habit, zone: str) -> Suggestion:
+    if habit.interval is None:
+        said = f"too few runs to suggest: {len(habit.starts)}; {STARTS_NEEDED} are needed"
+        return Suggestion(habit=habit, proposal=None, problem=said)
+    return Suggestion(habit=habit, proposal=propose(habit, _zone(zone)))
+
+
+def _zone(name: str) -> str:
+    try:
+        return parse_schedule("@daily", name).zone
+    except InvalidSchedule:
+        return default_time_zone()

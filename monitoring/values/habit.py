@@ -1,0 +1,91 @@
+"""How a task usually runs, as far as its last runs tell: how often, how regularly, how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from math import ceil
+from statistics import median
+
+from monitoring.values.evidence import usual_duration
+from monitoring.values.outcome import RunFacts
+from monitoring.values.run_event import RunStatus
+from monitoring.values.text import written_span
+
+STARTS_NEEDED = 4  # three intervals: of fewer none is usual
+
+# A task is regular if so many of its intervals differ so little from their median.
+REGULAR_SHARE = 0.75
+REGULAR_WITHIN = 0.25
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# From so long an interval on, steps to which it is rounded: what a person would say, and not how late each start was.
+_STEPS = (
+    (2 * _DAY, _HOUR),
+    (6 * _HOUR, 5 * _MINUTE),
+    (5 * _MINUTE, _MINUTE),
+    (timedelta(0), timedelta(seconds=1)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habit:
+    """`runs` are the last ones, the newest first, and `starts` those of them that started, the oldest first.
+
+    `interval` is the median between two starts and `interval_p95` what 95 of 100 do not exceed, both rounded; None
+    where the starts are too few. `took` and `took_p95` are the same of what a completed run takes, None where that
+    are too few.
+    """
+
+    task_name: str
+    runs: tuple[RunFacts, ...]
+    starts: tuple[datetime, ...]
+    interval: timedelta | None = None
+    interval_p95: timedelta | None = None
+    is_regular: bool = False
+    took: timedelta | None = None
+    took_p95: timedelta | None = None
+
+    @property
+    def how_often(self) -> str:
+        """`every 1 h`, `every 20 min, irregular`, `too few runs to say: 2`."""
+        if self.interval is None:
+            return f"too few runs to say: {len(self.starts)}"
+        return f"every {written_span(self.interval)}" + ("" if self.is_regular else ", irregular")
+
+
+def habit_of(task_name: str, runs: Sequence[RunFacts]) -> Habit:
+    """`runs` are the task's last ones, the newest first."""
+    starts = tuple(sorted({run.started_at for run in runs if run.started_at}))
+    took = [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
+    usual = usual_duration(tuple(runs))
+    habit = Habit(
+        task_name=task_name,
+        runs=tuple(runs),
+        starts=starts,
+        took=usual,
+        took_p95=None if usual is None else p95(took),
+    )
+    return habit if len(starts) < STARTS_NEEDED else _with_intervals(habit)
+
+
+def _with_intervals(habit: Habit) -> Habit:
+    intervals = [later - earlier for earlier, later in pairwise(habit.starts)]
+    middle = median(intervals)  # type: ignore[type-var] # spans can be halved
+    near = sum(abs(interval - middle) <= middle * REGULAR_WITHIN for interval in intervals)
+    return replace(
+        habit,
+        interval=_rounded(middle),
+        interval_p95=_rounded(p95(intervals)),
+        is_regular=near >= len(intervals) * REGULAR_SHARE,
+    )
+
+
+def p95(spans: Sequence[timedelta]) -> timedelta:
+    """The least of them that 95 of 100 do not exceed."""
+    return sorted(spans)[ceil(len(spans) * 0.95) - 1]
+
+
+def _rounded(span: timedelta) -> timedelta:
+    step = next(step for least, step in _STEPS if span >= least)
+    return max(round(span / step), 1) * step

@@ -1,0 +1,145 @@
+"""What a monitor of a task might be set to, by how the task usually runs; the reasons are said."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+
+from monitoring.values.expectation import MAX_LOOKBACK_HOURS
+from monitoring.values.habit import Habit
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import Schedule, parse_schedule
+from monitoring.values.text import written_span
+from monitoring.values.timing import Timing, clock_timing
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# The guidelines' hours to look back for a task's interval in hours, from and to.
+GUIDELINE = {1: (1, 2), 2: (2, 3), 24: (24, 25), 168: (168, 170)}
+GUIDELINE_WITHIN = 0.1  # of its interval a task is near to one of these
+FRACTIONS = (0.25, 0.5, 0.75, 1, 1.5, 2, 2.5)  # hours that a person would write below whole ones
+# Intervals that a person would write, for a task that keeps to no clock.
+SHORTEST = 5 * _MINUTE
+EVERY = {
+    **{f"every {minutes} minutes": minutes * _MINUTE for minutes in (5, 10, 15, 20, 30)},
+    "every hour": _HOUR,
+    **{f"every {hours} hours": hours * _HOUR for hours in (2, 3, 4, 6, 8, 12)},
+    "every day": _DAY,
+    **{f"every {days} days": days * _DAY for days in (2, 3, 7, 14, 28)},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """`reasons` are sentences."""
+
+    lookback_hours: float
+    schedule: Schedule
+    expected_statuses: tuple[RunStatus, ...]
+    reasons: tuple[str, ...]
+
+
+def propose(habit: Habit, zone: str) -> Proposal:
+    """For a habit whose interval is known; the schedule is of the zone's clock."""
+    timing = clock_timing(habit, zone)
+    lookback = _lookback(habit, by_clock=timing is not None)
+    if timing and not timing.is_kept(habit.starts, lookback.span):
+        timing, lookback = None, _lookback(habit, by_clock=False)
+    schedule = timing.schedule if timing else parse_schedule(_every(lookback.interval), zone)
+    overlaps = timing is not None and timing.after >= lookback.interval
+    expected = (RunStatus.COMPLETED,) if timing and not overlaps else (RunStatus.COMPLETED, RunStatus.RUNNING)
+    reasons = (
+        _how_it_starts(habit),
+        _how_long_it_takes(habit),
+        lookback.reason,
+        _when_checked(habit, schedule, timing),
+        "By then the next run has begun, so Running is expected too." if overlaps else "",
+        _left_out(lookback, timing) if habit.is_regular else "",
+    )
+    return Proposal(
+        lookback_hours=lookback.hours,
+        schedule=schedule,
+        expected_statuses=expected,
+        reasons=tuple(filter(None, reasons)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookback:
+    """`interval` is the one that it covers."""
+
+    hours: float
+    interval: timedelta
+    reason: str
+
+    @property
+    def span(self) -> timedelta:
+        return timedelta(hours=self.hours)
+
+
+def _lookback(habit: Habit, *, by_clock: bool) -> _Lookback:
+    """1.25 times the interval or, if that is more, the interval and the run; of the guidelines' tasks what they say."""
+    interval = habit.interval if by_clock or habit.is_regular else habit.interval_p95
+    assert interval is not None  # noqa: S101 - a caller's mistake
+    with_run = interval + (habit.took_p95 or timedelta(0))
+    hours = _as_written(max(with_run, interval * 1.25))
+    noun = "the interval" if interval == habit.interval else "the longest usual interval"
+    why = f"{noun} and what a run may take" if with_run > interval * 1.25 else f"1.25 times {noun}"
+    reason = f"Look back {hours:g} h: {why}."
+    if guideline := _guideline(interval):
+        least, most = guideline
+        said = f"the guidelines say {least}–{most} h for a task of every {written_span(interval)}"
+        needed = _as_written(with_run)
+        if needed > most:
+            hours, reason = needed, f"Look back {needed:g} h, though {said}: a run may take that much longer."
+        elif hours > most:
+            hours, reason = most, f"Look back {most} h, since {said}; 1.25 times the interval would be {hours:g} h."
+        else:
+            reason = f"Look back {hours:g} h: {why}; {said}."
+    return _Lookback(min(float(hours), float(MAX_LOOKBACK_HOURS)), interval, reason)
+
+
+def _guideline(interval: timedelta) -> tuple[int, int] | None:
+    hours = interval / _HOUR
+    return next((GUIDELINE[row] for row in GUIDELINE if abs(hours - row) <= row * GUIDELINE_WITHIN), None)
+
+
+def _as_written(span: timedelta) -> float:
+    hours = span / _HOUR
+    return next((each for each in FRACTIONS if hours <= each), ceil(hours))
+
+
+def _every(interval: timedelta) -> str:
+    """The longest that is not longer."""
+    return [text for text, span in EVERY.items() if span <= max(interval, SHORTEST)][-1]
+
+
+def _how_it_starts(habit: Habit) -> str:
+    starts = f"Its last {len(habit.starts)} runs started"
+    if habit.is_regular or not (habit.interval and habit.interval_p95):
+        return f"{starts} {habit.how_often}."
+    within = f"half of them within {written_span(habit.interval)} of the one before"
+    return f"{starts} irregularly: {within}, 95 of 100 within {written_span(habit.interval_p95)}."
+
+
+def _how_long_it_takes(habit: Habit) -> str:
+    if habit.took is None or habit.took_p95 is None:
+        return "How long a run takes is not known: too few have completed."
+    return f"A run takes {written_span(habit.took)}, 95 of 100 at most {written_span(habit.took_p95)}."
+
+
+def _when_checked(habit: Habit, schedule: Schedule, timing: Timing | None) -> str:
+    if timing:
+        return f"Check {timing.words}: {written_span(timing.after)} after the usual start, past the usual end."
+    oftener = habit.interval is not None and habit.interval < SHORTEST
+    why = "it runs more often than that" if oftener else "its starts keep to no time of the clock"
+    return f"Check {schedule.text}: {why}. A check may find a run at work, so Running is expected too."
+
+
+def _left_out(lookback: _Lookback, timing: Timing | None) -> str:
+    """What windows do not see that are longer than the interval, as the guidelines' are."""
+    if timing is None or lookback.interval < _HOUR or lookback.span < lookback.interval + timing.after:
+        return ""
+    hours = round(lookback.interval / _HOUR, 2)
+    return (
+        "A single run that is left out goes unnoticed, since the one before it is still in the window; looking back "
+        f"{hours:g} h would notice it."
+    )

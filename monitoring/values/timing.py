@@ -1,0 +1,203 @@
+"""When to check a task that keeps to the clock: a little after it usually ends, as a crontab of the zone's clock."""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import pairwise, takewhile
+from math import floor
+from statistics import median
+from zoneinfo import ZoneInfo
+
+from monitoring.values.habit import Habit, p95
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import Schedule, parse_schedule
+
+CLOCK_SHARE = 0.8  # of the starts that must be near one place on the clock
+EMPTY_SHARE = 0.1  # of the windows that may hold no run: more, and the task does not keep to that schedule
+MOSTLY, MOSTLY_NOT = 0.65, 0.35  # of a weekday's dates: it runs on that day, or does not
+MARGIN = 5  # minutes from the usual end to the check, as in the seed's examples
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_SUB_HOURLY = 45 * _MINUTE  # shorter intervals are minutes
+_BY_DAYS = 20 * _HOUR  # from here on the time of the day is what repeats
+_MONTHLY = 27 * _DAY
+_HOURS_KNOWN_FROM = 2 * _DAY  # a history that is shorter does not tell hours without a run
+_HOURS, _MINUTES = range(24), range(60)
+_WEEKDAYS = range(7)  # as crontab counts them: Sunday is 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A schedule, and how long after the usual start its check comes."""
+
+    schedule: Schedule
+    after: timedelta
+
+    @property
+    def words(self) -> str:
+        """`at 08:25 every day, Europe/Berlin`."""
+        words = self.schedule.words
+        return f"{words[0].lower()}{words[1:]}, {self.schedule.zone}"
+
+    def is_kept(self, starts: Sequence[datetime], lookback: timedelta) -> bool:
+        """Whether nearly each check would have found a run that started in its window."""
+        until = starts[-1] + self.after
+        moments = list(takewhile(until.__ge__, self.schedule.upcoming(starts[0])))
+        empty = sum(bisect_left(starts, due - lookback) == bisect_right(starts, due) for due in moments)
+        return bool(moments) and empty <= len(moments) * EMPTY_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """Starts come at `minute` of each `period`, both in minutes; `offsets` says how far each is from there."""
+
+    period: int
+    minute: int
+    offsets: tuple[float, ...]
+
+
+def clock_timing(habit: Habit, zone: str) -> Timing | None:
+    """None where the starts keep to no time of the hour, the day, the week or the month."""
+    beat = _beat(habit, zone)
+    if beat is None:
+        return None
+    after = _check_after(habit, beat)
+    dues = [
+        _to_minute(_wall(start, zone) - timedelta(minutes=offset)) + timedelta(minutes=after)
+        for start, offset in zip(habit.starts, beat.offsets, strict=True)
+        if abs(offset) <= _tolerance(beat.period)
+    ]
+    text = _crontab(habit, beat, after, dues)
+    return Timing(parse_schedule(text, zone), timedelta(minutes=after)) if text else None
+
+
+def _beat(habit: Habit, zone: str) -> _Beat | None:
+    interval = habit.interval
+    assert interval is not None  # noqa: S101 - a caller's mistake
+    minutes = round(interval / _MINUTE)
+    if interval < _SUB_HOURLY:
+        if minutes < MARGIN or 60 % minutes:
+            return None
+        period = minutes
+    else:
+        period = 24 * 60 if interval >= _BY_DAYS else 60
+    places = [_minute_of_day(_wall(start, zone)) % period for start in habit.starts]
+    middle = floor(_middle(places, period) + 0.05) % period  # the minute in which it starts
+    offsets = tuple((place - middle + period / 2) % period - period / 2 for place in places)
+    near = sum(abs(offset) <= _tolerance(period) for offset in offsets)
+    return _Beat(period, middle, offsets) if near >= len(places) * CLOCK_SHARE else None
+
+
+def _tolerance(period: int) -> float:
+    """Minutes that a start may be off: 30 of a day, 5 of an hour, less of less."""
+    return 30 if period > 60 else period / 12
+
+
+def _middle(places: Sequence[float], period: int) -> float:
+    """The median on a dial, which is cut where the widest stretch has no place."""
+    dial = sorted(places)
+    gaps = [later - earlier for earlier, later in pairwise([*dial, dial[0] + period])]
+    cut = gaps.index(max(gaps)) + 1
+    return median([*dial[cut:], *(place + period for place in dial[:cut])]) % period
+
+
+def _check_after(habit: Habit, beat: _Beat) -> int:
+    """Minutes from the usual start: past the usual end, at a minute that a person would write."""
+    offset_of = dict(zip(habit.starts, beat.offsets, strict=True))
+    ends = [
+        timedelta(minutes=offset_of[run.started_at]) + run.took
+        for run in habit.runs
+        if run.started_at and run.took is not None and run.status == RunStatus.COMPLETED
+    ]
+    end = max(p95(ends) / _MINUTE, 0) if ends else 0
+    if beat.period < 15:
+        return max(round(end + max(min(MARGIN, (beat.period - end) / 2), 1)), 1)
+    return max(5 * floor((beat.minute + end + MARGIN) / 5 + 0.5) - beat.minute, 1)
+
+
+def _crontab(habit: Habit, beat: _Beat, after: int, dues: Sequence[datetime]) -> str:
+    """Empty where no crontab says it."""
+    if beat.period < 60:
+        minutes = [*range((beat.minute + after) % beat.period, 60, beat.period)]
+        return f"{_field(minutes, _MINUTES)} * * * *"
+    minute = dues[0].minute
+    if beat.period == 60:
+        weekdays = _weekdays(dues)
+        hours = _hours(habit, dues, weekdays)
+        return f"{minute} {_field(hours, _HOURS)} * * {_listed(weekdays, _WEEKDAYS)}" if hours and weekdays else ""
+    at = f"{minute} {dues[0].hour}"
+    if habit.interval and habit.interval >= _MONTHLY:
+        ((day, times),) = Counter(due.day for due in dues).most_common(1)
+        return f"{at} {day} * *" if day <= 28 and times >= len(dues) * CLOCK_SHARE else ""
+    weekdays = _weekdays(dues)
+    return f"{at} * * {_listed(weekdays, _WEEKDAYS)}" if weekdays else ""
+
+
+def _weekdays(dues: Sequence[datetime]) -> list[int]:
+    """Those on which it runs; empty where it is not the week that tells.
+
+    A day that has not passed twice without it is not known to be free, but a weekend is.
+    """
+    passed = Counter(map(_weekday, _dates(dues)))
+    ran = Counter(map(_weekday, {due.date() for due in dues}))
+    known = [day for day in _WEEKDAYS if passed[day] >= 2]
+    if any(MOSTLY_NOT < ran[day] / passed[day] < MOSTLY for day in known):
+        return []
+    free = {day for day in known if ran[day] / passed[day] <= MOSTLY_NOT}
+    if passed[0] and passed[6] and not (ran[0] or ran[6]):
+        free |= {0, 6}
+    return [day for day in _WEEKDAYS if day not in free]
+
+
+def _hours(habit: Habit, dues: Sequence[datetime], weekdays: Sequence[int]) -> list[int]:
+    """Those of the day at which it is checked; empty where they are not the same each day."""
+    if dues[-1] - dues[0] < _HOURS_KNOWN_FROM:
+        every = round((habit.interval or _HOUR) / _HOUR)
+        return [] if 24 % every else [*range(dues[0].hour % every, 24, every)]
+    days = sum(_weekday(day) in weekdays for day in _dates(dues))
+    ran = Counter(hour for _, hour in {(due.date(), due.hour) for due in dues})
+    return [hour for hour in _HOURS if ran[hour] >= days / 2]
+
+
+def _dates(dues: Sequence[datetime]) -> list[date]:
+    """All from the first to the last."""
+    first = dues[0].date()
+    return [first + timedelta(days=passed) for passed in range((dues[-1].date() - first).days + 1)]
+
+
+def _weekday(day: date) -> int:
+    return day.isoweekday() % 7
+
+
+def _field(values: Sequence[int], whole: range) -> str:
+    """As a crontab field: `*`, `*/15`, or what `_listed` says."""
+    step = values[1] - values[0] if len(values) > 1 else 0
+    is_even = step > 1 and [*values] == [*range(values[0], len(whole), step)] and values[0] < step
+    if is_even and not values[0]:
+        return f"*/{step}"
+    if is_even and len(values) > 4:
+        return f"{values[0]}-{whole[-1]}/{step}"
+    return _listed(values, whole)
+
+
+def _listed(values: Sequence[int], whole: range) -> str:
+    """`*`, `9-17`, `5,35`."""
+    if not values or [*values] == [*whole]:
+        return "*"
+    if len(values) > 2 and values[-1] - values[0] == len(values) - 1:
+        return f"{values[0]}-{values[-1]}"
+    return ",".join(map(str, values))
+
+
+def _wall(instant: datetime, zone: str) -> datetime:
+    return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+def _to_minute(wall: datetime) -> datetime:
+    return (wall + _MINUTE / 2).replace(second=0, microsecond=0)
+
+
+def _minute_of_day(wall: datetime) -> float:
+    return wall.hour * 60 + wall.minute + wall.second / 60
