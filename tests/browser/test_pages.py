@@ -1,4 +1,6 @@
-"""Every page under the content policy, on a phone's width, in both themes; the browser may complain of nothing."""
+"""Every page under the content policy, on a phone's width, in both themes; browser and axe may complain of nothing."""
+
+from collections.abc import Callable
 
 import pytest
 from django.utils import timezone
@@ -50,6 +52,17 @@ def test_no_page_is_broken_by_the_content_policy_or_wider_than_a_phone(logged_in
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             too_wide.append(url)
     assert too_wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(logged_in: Page, axe: Callable[[Page], list[str]], scheme: str) -> None:
+    page = logged_in
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    found = []
+    for url in pages():
+        page.goto(url)
+        found += [f"{url}: {wrong}" for wrong in axe(page)]
+    assert found == []
 
 
 def test_a_monitor_is_made_without_javascript(browser, live_server, admin_user) -> None:  # type: ignore[no-untyped-def]
