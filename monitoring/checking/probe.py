@@ -129,7 +129,7 @@ def _newest(
     probes: Sequence[Probe], using: str, condition: str, only: Filter, limit: int = 1, runs: str = _TABLE
 ) -> list[tuple[int, RunFacts]]:
     """Pairs of a probe's place and a run, up to `limit` for each probe."""
-    if not probes:
+    if not probes or not limit:
         return []
     connection = connections[using]
     vendor = connection.vendor

@@ -35,7 +35,8 @@ def pages() -> list[str]:
     lists = [f"/admin/monitoring/{model}/" for model in rows]
     ours = [f"/admin/monitoring/{model}/{row.pk}/change/" for model, row in rows.items() if row]
     more = [f"/admin/monitoring/monitor/{monitor.pk}/overview/" for monitor in monitors]
-    return ["/admin/", *lists, *ours, *more, "/admin/monitoring/monitor/add/", "/admin/monitoring/monitor/import/"]
+    alone = [f"/admin/monitoring/monitor/{page}/" for page in ("board", "add", "import")]
+    return ["/admin/", "/admin/monitoring/", *lists, *ours, *more, *alone]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
