@@ -86,10 +86,10 @@ def _running(now: datetime, using: str) -> Iterator[_Lasting]:
 def _waiting(now: datetime, using: str) -> Iterator[_Lasting]:
     runs = BackgroundTask.objects.using(using)
     newest = runs.order_by("-pk").values_list("pk", flat=True).first() or 0
-    queued = runs.filter(pk__gt=newest - QUEUED_AMONG, status=RunStatus.QUEUED, started_at=None)
-    queued = queued.filter(submitted_at__lt=now - TELLING_FROM)
+    queued = runs.filter(pk__gt=newest - QUEUED_AMONG, status=RunStatus.QUEUED, submitted_at__lt=now - TELLING_FROM)
     for name, run in _read(queued.order_by("pk")):
-        if run.submitted_at:
+        # Asked for by that, SQLite would look through the runs of each name that never started.
+        if run.submitted_at and run.started_at is None:
             yield _Lasting(Unusually.WAITING, name, run, now - run.submitted_at)
 
 
