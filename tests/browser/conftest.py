@@ -70,7 +70,8 @@ def axe() -> Callable[[Page], list[str]]:
 
     def found_on(page: Page) -> list[str]:
         # Preloading would write styles into the page, of which the browser complains under our content policy.
-        context, options = {"exclude": [[selector] for selector in DJANGOS_OWN]}, {"preload": False}
+        context = {"exclude": [[selector] for selector in DJANGOS_OWN]}
+        options = {"preload": False, "resultTypes": ["violations"]}
         violations = Axe().run(page, context, options).response["violations"]
         return [
             f"{violation['id']} ({violation['help']}): {node['target'][-1]} {node['html'][:200]}"
