@@ -82,6 +82,8 @@ def urls(options: Any) -> list[tuple[str, Any]]:
 
     runs = "backgroundtask/"
     return [
+        ("the front page", lambda: "/admin/"),
+        ("the board", at("monitor/board/")),
         ("runs", at(runs)),
         ("runs, somewhere older", lambda: f"/admin/monitoring/{runs}?older_than={any_run()}"),
         ("runs, somewhere newer", lambda: f"/admin/monitoring/{runs}?newer_than={any_run()}"),

@@ -191,13 +191,18 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
 
 
 class DependentTaskForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A row of a table, whose headings are no labels to a screen reader."""
+
     task_name = forms.CharField(
-        strip=False, max_length=255, widget=forms.TextInput({"class": "vTextField", "list": TASK_NAMES})
+        strip=False,
+        max_length=255,
+        widget=forms.TextInput({"class": "vTextField", "list": TASK_NAMES, "aria-label": "Task name"}),
     )
 
     class Meta:
         model = DependentTask
         fields = ["task_name", "position"]
+        widgets = {"position": forms.NumberInput({"class": "vIntegerField", "aria-label": "Position"})}
         help_texts = {"position": "The lowest comes first; of equal ones the one that was added first."}
 
 

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.actions import ACTIONS
 from monitoring.admin.backtest import tried
+from monitoring.admin.board import show_board
 from monitoring.admin.display import badge, link, run_badge, when
 from monitoring.admin.forms import (
     CONTEXT_MODELS,
@@ -41,7 +42,7 @@ from monitoring.alerting.words import written_hours
 from monitoring.checking.advice import advice
 from monitoring.checking.due import plan_new
 from monitoring.checking.history import context_models, context_types, seen_names
-from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.checking.standing import Standing, Stands, in_standing, standings
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
 from monitoring.recording.huey import registered_names
@@ -77,16 +78,8 @@ class StandsFilter(admin.SimpleListFilter):
         return [(stands.name.lower(), stands.value.capitalize()) for stands in Stands]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "failing":
-                return queryset.filter(is_failing=True)
-            case "fine":
-                return queryset.filter(enabled=True, is_failing=False, state__last_checked_at__isnull=False)
-            case "not_checked":
-                return queryset.filter(enabled=True, is_failing=False, state__last_checked_at=None)
-            case "disabled":
-                return queryset.filter(enabled=False)
-        return queryset
+        wanted = {stands.name.lower(): stands for stands in Stands}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(in_standing(wanted))
 
 
 class SnoozedFilter(admin.SimpleListFilter):
@@ -308,6 +301,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         return [
+            path("board/", wrap(self.board_view), name="monitoring_board"),
             path("import/", wrap(self.import_view), name="monitoring_monitor_import"),
             path("unwatched/", wrap(self.unwatched_view), name="monitoring_monitor_unwatched"),
             path("<path:object_id>/overview/", wrap(self.overview_view), name="monitoring_monitor_overview"),
@@ -317,6 +311,9 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def unwatched_view(self, request: HttpRequest) -> HttpResponse:
         return show_unwatched(self, request)
+
+    def board_view(self, request: HttpRequest) -> HttpResponse:
+        return show_board(self, request)
 
     def overview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return overview(self, request, object_id)

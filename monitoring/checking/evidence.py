@@ -67,6 +67,11 @@ def gather(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
     return _gather(cases, now, using)
 
 
+def gather_open(found: Sequence[tuple[Incident, Facts]], now: datetime) -> list[Evidence]:
+    """The same of open incidents and what their last checks found, read with their monitors and states."""
+    return _gather([Case(facts, incident, incident.monitor) for incident, facts in found], now, database_alias())
+
+
 def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
     """The evidence of facts that nobody is owed yet, such as those of a preview."""
     using = database_alias()

@@ -84,12 +84,15 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
     return [
         Tracked(incident.monitor, incident.monitor.state, incident, facts)
         for incident in locked
-        if incident.monitor and (facts := _readable(incident))
+        if incident.monitor and (facts := found_by(incident))
     ]
 
 
-def _readable(incident: Incident) -> Facts | None:
-    """None for what another version stored and this one cannot read: its next check writes it anew."""
+def found_by(incident: Incident) -> Facts | None:
+    """What its last failing check found; None for what another version stored and this one cannot read.
+
+    The next check writes it anew.
+    """
     try:
         return Facts.from_json(incident.facts)
     except (AttributeError, KeyError, TypeError, ValueError):

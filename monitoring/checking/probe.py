@@ -175,7 +175,7 @@ def _newest(
     order: str = _BY_START,
 ) -> list[tuple[int, RunFacts]]:
     """Pairs of a probe's place and a run, up to `limit` for each probe."""
-    if not probes:
+    if not probes or not limit:
         return []
     connection = connections[using]
     vendor = connection.vendor

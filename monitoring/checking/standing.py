@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from monitoring.checking.due import among
 from monitoring.checking.evaluation import evaluate
@@ -30,6 +30,19 @@ class Stands(StrEnum):
 
     DISABLED = "disabled"
     """Nobody wants it checked."""
+
+
+def in_standing(stands: Stands) -> Q:
+    """The condition on monitors that stand so; `is_failing` is to be annotated by who asks."""
+    match stands:
+        case Stands.FAILING:
+            return Q(is_failing=True)
+        case Stands.FINE:
+            return Q(enabled=True, is_failing=False, state__last_checked_at__isnull=False)
+        case Stands.NOT_CHECKED:
+            return Q(enabled=True, is_failing=False, state__last_checked_at=None)
+        case Stands.DISABLED:
+            return Q(enabled=False)
 
 
 @dataclass(frozen=True, slots=True)

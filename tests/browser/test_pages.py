@@ -1,5 +1,6 @@
-"""Every page under the content policy, on a phone's width, in both themes; the browser may complain of nothing."""
+"""Every page under the content policy, on a phone's width, in both themes; browser and axe may complain of nothing."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -39,8 +40,9 @@ def pages() -> list[str]:
     ours = [f"/admin/monitoring/{model}/{row.pk}/change/" for model, row in rows.items() if row]
     more = [f"/admin/monitoring/monitor/{monitor.pk}/overview/" for monitor in monitors]
     add = "/admin/monitoring/monitor/add/"
-    suggested = [f"{add}?task_name={'nobody_watches_' * 3}", "/admin/monitoring/monitor/unwatched/"]
-    return ["/admin/", *lists, *ours, *more, add, *suggested, "/admin/monitoring/monitor/import/"]
+    suggested = f"{add}?task_name={'nobody_watches_' * 3}"
+    alone = [f"/admin/monitoring/monitor/{page}/" for page in ("board", "add", "import", "unwatched")]
+    return ["/admin/", "/admin/monitoring/", *lists, *ours, *more, *alone, suggested]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -57,6 +59,17 @@ def test_no_page_is_broken_by_the_content_policy_or_wider_than_a_phone(logged_in
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             too_wide.append(url)
     assert too_wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(logged_in: Page, axe: Callable[[Page], list[str]], scheme: str) -> None:
+    page = logged_in
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    found = []
+    for url in pages():
+        page.goto(url)
+        found += [f"{url}: {wrong}" for wrong in axe(page)]
+    assert found == []
 
 
 def test_a_monitor_is_made_without_javascript(browser, live_server, admin_user) -> None:  # type: ignore[no-untyped-def]

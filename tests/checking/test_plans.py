@@ -1,4 +1,4 @@
-"""The plans of what `evaluate` asks, on 100,000 runs: one step down an index for each check, no sort and no scan."""
+"""The plans of what checks, mails and the board ask, on 100,000 runs: steps down an index, no sort and no scan."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,12 +7,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from monitoring.checking import unusual
+from monitoring.checking.board import board
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.evidence import gather
 from monitoring.checking.runs import last_runs
 from monitoring.checking.suggestions import habits, unmonitored
 from monitoring.checking.timeline import Span, timeline
-from monitoring.models import Alert, BackgroundTask
+from monitoring.checking.unusual import Unusually, unusual_runs
+from monitoring.models import Alert, BackgroundTask, Incident
 from monitoring.recording.upsert import upsert
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
@@ -200,3 +203,52 @@ def test_evidence_is_found_by_index(context: dict[str, str], alerts: int) -> Non
     assert len(plans) == 3 + 1 + 2
     for plan in plans:
         assert_no_scan_of_runs(plan)
+
+
+def fail_and_hang(tasks: int) -> None:
+    """As many tasks fail as run and wait for long."""
+    for n in range(tasks):
+        facts = make_facts(task_name=f"task_{n % NAMES}", dependent_tasks=("task_7",)).to_json()
+        monitor = make_monitor(f"monitor {n}", task_name=f"task_{n % NAMES}")
+        Incident.objects.create(monitor=monitor, task_name="another", opened_at=NOW, last_failed_at=NOW, facts=facts)
+    of = {"task_name": "task_1", "worker": "web:1"}
+    hour = NOW - timedelta(hours=1)
+    BackgroundTask.objects.bulk_create(
+        BackgroundTask(task_id=f"{status}-{n}", status=status, submitted_at=hour, started_at=started_at, **of)
+        for status, started_at in (("Running", hour), ("Queued", None))
+        for n in range(tasks)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+def test_what_is_unusual_is_found_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual, "QUEUED_AMONG", 5_000)
+    fail_and_hang(30)
+    with CaptureQueriesContext(connection) as asked:
+        assert [found.kind for found in unusual_runs(NOW)] == [Unusually.WAITING], "this history's runs have no end"
+    running, newest, waiting, last = plans_of(asked)
+    assert "monitoring_run_running" in running, running
+    sqlite = connection.vendor == "sqlite"
+    assert ("INTEGER PRIMARY KEY" if sqlite else "monitoring_backgroundtask_pkey") in waiting, waiting
+    for plan in (running, newest, waiting):
+        assert ("TEMP B-TREE" if sqlite else "Sort") not in plan, plan
+    assert_no_scan_of_runs(last)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("tasks", [1, 60])
+def test_what_the_board_says_of_failing_monitors_is_found_by_index(tasks: int) -> None:
+    fail_and_hang(tasks)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(board(NOW).failing) == min(tasks, 50)
+    plans = plans_of(asked)
+    of_evidence = [plan for plan in plans if "monitoring_run_newest" in plan]
+    assert len(of_evidence) >= 4
+    for plan in of_evidence:
+        assert_no_scan_of_runs(plan)
+    if connection.vendor != "sqlite":
+        assert not any("Seq Scan on monitoring_backgroundtask" in plan for plan in plans), plans

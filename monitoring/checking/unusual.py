@@ -1,0 +1,135 @@
+"""What is unusual though nothing has failed yet: runs that take or wait for longer than nearly all before them."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import QuerySet
+
+from monitoring.checking.probe import Probe, newest_runs
+from monitoring.checking.runs import EVER_SINCE
+from monitoring.models import BackgroundTask, database_alias
+from monitoring.values.outcome import RunFacts
+from monitoring.values.run_event import RunStatus
+from monitoring.values.text import written_span
+from monitoring.values.usual import Usual, usual_limit
+
+TELLING_FROM = timedelta(minutes=1)  # what is shorter is over before anybody has read of it
+USUAL_AMONG = 100  # last started runs of a task
+RUNS_LOOKED_AT = 1_000  # that run, or that wait
+QUEUED_AMONG = 25_000  # newest runs, among which those that wait are looked for: no index knows them
+TASKS_LOOKED_AT = 25  # of those that run, and as many of those that wait: the longest
+
+
+class Unusually(StrEnum):
+    RUNNING = "running long"
+    """It runs for longer than nearly all of its task's last runs that completed."""
+
+    WAITING = "waiting long"
+    """It waits in the queue for longer than nearly all of its task's last runs did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusual:
+    """`run` has run or waited for `span` as of now, the longest of `count` such runs of its task."""
+
+    kind: Unusually
+    task_name: str
+    run: RunFacts
+    span: timedelta
+    usual: Usual
+    count: int
+
+    def __str__(self) -> str:
+        """What follows the task's name."""
+        usual, most = self.usual, written_span(self.usual.limit)
+        if self.kind is Unusually.RUNNING:
+            doing, compared = "has been running", f"that completed took at most {most}"
+        else:
+            doing, compared = "has waited in the queue", f"that started had waited at most {most}"
+        among = f", the longest of {self.count} such runs" if self.count > 1 else ""
+        return f"{doing} for {written_span(self.span)}{among}; {usual.within} of the last {usual.of} {compared}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lasting:
+    kind: Unusually
+    task_name: str
+    run: RunFacts
+    span: timedelta
+
+
+def unusual_runs(now: datetime, but_of: Collection[str] = ()) -> list[Unusual]:
+    """One of each task and kind, the longest first; tasks whose names are in `but_of` are left out.
+
+    Takes four statements. Only runs that anybody could have seen are looked at, and only where enough came before.
+    """
+    using = database_alias()
+    lasting = [each for each in [*_running(now, using), *_waiting(now, using)] if each.task_name not in but_of]
+    longest = [group for kind in Unusually for group in _longest_by_task(each for each in lasting if each.kind is kind)]
+    names = sorted({group[0].task_name for group in longest})
+    probes = [Probe(name, EVER_SINCE, now) for name in names]
+    before = dict(zip(names, newest_runs(probes, using, started=USUAL_AMONG, unstarted=0), strict=True))
+    found = (_compared(group, before[group[0].task_name]) for group in longest)
+    return sorted(filter(None, found), key=lambda each: each.span, reverse=True)
+
+
+def _running(now: datetime, using: str) -> Iterator[_Lasting]:
+    runs = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING, started_at__lt=now - TELLING_FROM)
+    # By the index on running rows: most rows of the table are not, and these are the last that a scan would find.
+    for name, run in _read(runs.order_by("worker")):
+        if run.started_at:
+            yield _Lasting(Unusually.RUNNING, name, run, now - run.started_at)
+
+
+def _waiting(now: datetime, using: str) -> Iterator[_Lasting]:
+    runs = BackgroundTask.objects.using(using)
+    newest = runs.order_by("-pk").values_list("pk", flat=True).first() or 0
+    queued = runs.filter(pk__gt=newest - QUEUED_AMONG, status=RunStatus.QUEUED, submitted_at__lt=now - TELLING_FROM)
+    for name, run in _read(queued.order_by("pk")):
+        # Asked for by that, SQLite would look through the runs of each name that never started.
+        if run.submitted_at and run.started_at is None:
+            yield _Lasting(Unusually.WAITING, name, run, now - run.submitted_at)
+
+
+def _read(runs: QuerySet[BackgroundTask]) -> Iterator[tuple[str, RunFacts]]:
+    names = list(RunFacts.__dataclass_fields__)
+    for name, *values in runs.values_list("task_name", *names)[:RUNS_LOOKED_AT]:
+        yield name, RunFacts(**dict(zip(names, values, strict=True)))
+
+
+def _longest_by_task(lasting: Iterable[_Lasting]) -> list[list[_Lasting]]:
+    """Of each task its runs, and the tasks, the longest first."""
+    groups: dict[str, list[_Lasting]] = {}
+    for each in sorted(lasting, key=lambda each: each.span, reverse=True):
+        groups.setdefault(each.task_name, []).append(each)
+    return list(groups.values())[:TASKS_LOOKED_AT]
+
+
+def _compared(group: Sequence[_Lasting], before: Sequence[RunFacts]) -> Unusual | None:
+    longest = group[0]
+    usual = usual_limit(_took(before) if longest.kind is Unusually.RUNNING else _waited(before))
+    if usual is None or longest.span <= usual.limit:
+        return None
+    return Unusual(
+        kind=longest.kind,
+        task_name=longest.task_name,
+        run=longest.run,
+        span=longest.span,
+        usual=usual,
+        count=sum(each.span > usual.limit for each in group),
+    )
+
+
+def _took(runs: Iterable[RunFacts]) -> list[timedelta]:
+    return [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
+
+
+def _waited(runs: Iterable[RunFacts]) -> list[timedelta]:
+    """Of runs that were not tried again, since only the newest attempt's start is known."""
+    return [
+        run.started_at - run.submitted_at
+        for run in runs
+        if run.attempts <= 1 and run.started_at and run.submitted_at and run.started_at >= run.submitted_at
+    ]
