@@ -11,13 +11,13 @@ hooks of their shutdown.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial, wraps
 from multiprocessing import parent_process
 from threading import current_thread, main_thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.module_loading import autodiscover_modules
 from huey import Huey
@@ -33,7 +33,7 @@ from monitoring.recording.answering import Ask, when_workers_are_lost
 from monitoring.recording.arguments import Call, places_of, texts_of
 from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
-from monitoring.recording.privacy import written_error, written_reason
+from monitoring.recording.privacy import is_simple, written_error, written_reason
 from monitoring.recording.workers import waiting_runs
 from monitoring.recording.writer import answer_for_runs, close, flush, observe
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
@@ -62,6 +62,9 @@ SIGNALS = {
     huey_signals.SIGNAL_EXPIRED: Meaning(RunStatus.CANCELLED, ends=True, reason="Expired before a worker took it"),
     huey_signals.SIGNAL_CANCELED: Meaning(RunStatus.CANCELLED, ends=True, reason="Cancelled"),
 }
+# What has no signal.
+NOT_ENQUEUED = Meaning(RunStatus.STOPPED, ends=True, reason="Not enqueued")
+BROKEN_OFF = Meaning(RunStatus.STOPPED, ends=True)
 
 _MOST_RETRIES = 1024
 _MOST_ASKED_FOR = 10_000  # tasks in a queue
@@ -72,12 +75,16 @@ _WAITS = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.INVALIDATED})
 _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 
 
+class Queue(NamedTuple):
+    """`name` stands in the worker's stead while a run waits; `utc` says in which clock Huey writes its naive times."""
+
+    name: str
+    utc: bool
+
+
 @dataclass(slots=True)
 class Known:
-    """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
-
-    Parameters are written down when they are first seen: whoever changes an argument later does not change the record.
-    """
+    """What this process knows of a run, noted on its task. Huey does not send such an attribute along."""
 
     task_id: str
     name: str
@@ -86,6 +93,73 @@ class Known:
     retries_at_start: int | None = None
     started_at: datetime | None = None
     status: RunStatus | None = None
+
+
+class TaskSighting(NamedTuple):
+    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was."""
+
+    meaning: Meaning
+    task: Any
+    args: Sequence[object]
+    retries: int
+    eta: datetime | None
+    at: datetime
+    errors: str
+    queue: Queue
+
+    @property
+    def ends(self) -> bool:
+        return self.meaning.ends
+
+    def event(self) -> RunEvent | None:
+        """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
+        meaning, at = self.meaning, self.at
+        known = _known(self.task, self.args)
+        if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
+            return None
+        is_start = meaning.status is RunStatus.RUNNING
+        if is_start:
+            known.retries_at_start, known.started_at = self.retries, at
+        known.status = status = self._status()
+        return RunEvent(
+            task_id=known.task_id,
+            task_name=known.name,
+            status=status,
+            seq=self._seq(known.retries_at_start, status),
+            submitted_at=at if meaning.status is RunStatus.QUEUED else None,
+            # Said again at the end: if the start could not be written, the run would look as if it never started.
+            started_at=known.started_at if is_start or meaning.ends else None,
+            finished_at=at if meaning.ends else None,
+            attempts=int(is_start),
+            errors=self.errors,
+            parameters=known.parameters,
+            context_id=known.context_id,
+            worker=self.queue.name if status in _WAITS else "",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.meaning.status} of {self.task.name} {self.task.id}"
+
+    def _status(self) -> RunStatus:
+        if self.meaning.if_retried and self.retries:
+            return self.meaning.if_retried
+        if self.eta is None or self.meaning.status is not RunStatus.QUEUED:
+            return self.meaning.status
+        is_naive_utc = self.queue.utc and self.eta.tzinfo is None
+        eta = self.eta.replace(tzinfo=UTC) if is_naive_utc else self.eta.astimezone(UTC)
+        return RunStatus.PENDING if eta > self.at else RunStatus.QUEUED
+
+    def _seq(self, retries_at_start: int | None, status: RunStatus) -> int:
+        """The event's place: before any start, then by attempt, then by time.
+
+        Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a
+        retry or by the scheduler, comes late but is never newer than a start. If a queue took a task all the same, and
+        only its answer was lost, any start is newer than that.
+        """
+        if status is RunStatus.PENDING or status is RunStatus.QUEUED:
+            return int(status is RunStatus.QUEUED)
+        retries = self.retries + (self.meaning is NOT_ENQUEUED) if retries_at_start is None else retries_at_start
+        return place(_MOST_RETRIES - retries, self.at)
 
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
@@ -103,15 +177,17 @@ def queue_name(huey: Huey) -> str:
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
     """Records the runs of every task of this Huey but those of the given task wrappers."""
     unrecorded = {wrapper.task_class for wrapper in except_for}
-    queue = queue_name(huey)
+    queue = Queue(queue_name(huey), huey.utc)
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(partial(event_of, signal, task, exc, instant(), huey.utc, queue), signal, "of", task.name, task.id)
+            observe(partial(sighting_of, signal, task, exc, instant(), queue), signal, "of", task.name, task.id)
 
-    def record_raised(make_event: Callable[..., RunEvent], task: Any, error: BaseException) -> None:
-        if type(task) not in unrecorded and _known(task).status not in _OVER:
-            observe(partial(make_event, task, error, instant()), type(error).__name__, "of", task.name, task.id)
+    def record_raised(meaning: Meaning, task: Any, error: BaseException) -> None:
+        if type(task) not in unrecorded:
+            errors = written_reason(meaning.reason, error) if meaning.reason else written_error(error)
+            sight = partial(_sighted, meaning, task, instant(), errors, queue)
+            observe(sight, type(error).__name__, "of", task.name, task.id)
 
     huey.signal()(record_signal)
     _tell_what_is_raised(huey, record_raised)
@@ -174,7 +250,7 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
             return enqueue(task)
         except Exception as error:
             if isinstance(task, Task) and not huey.immediate:  # an immediate task is not stored but executed
-                tell(event_of_not_enqueued, task, error)
+                tell(NOT_ENQUEUED, task, error)
             raise
 
     @wraps(execute)
@@ -182,101 +258,32 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
         try:
             return execute(task, timestamp)
         except BaseException as error:
-            tell(event_of_broken_off, task, error)
+            tell(BROKEN_OFF, task, error)
             raise
 
     huey.enqueue, huey.execute = telling_enqueue, telling_execute
 
 
-def event_of(
-    signal: str, task: Any, exc: BaseException | None, now: datetime, utc: bool = True, queue: str = ""
-) -> RunEvent:
-    """The event that a signal stands for; `utc` says in which clock Huey writes its naive times.
-
-    `queue` is named where the run waits.
-
-    Raises KeyError for a signal that the Huey known here does not have.
-    """
+def sighting_of(signal: str, task: Any, exc: BaseException | None, now: datetime, queue: Queue) -> TaskSighting:
+    """What a signal shows. Raises KeyError for one that the Huey known here does not have."""
     meaning = SIGNALS[signal]
-    known = _known(task)
-    is_start = meaning.status is RunStatus.RUNNING
-    if is_start:
-        known.retries_at_start, known.started_at = task.retries, now
-    status = meaning.if_retried if meaning.if_retried and task.retries else meaning.status
-    if status is RunStatus.QUEUED and _is_for_later(task, now, utc):
-        status = RunStatus.PENDING
-    known.status = status
-    return RunEvent(
-        task_id=known.task_id,
-        task_name=known.name,
-        status=status,
-        seq=_seq(task, known, status, now),
-        submitted_at=now if signal == huey_signals.SIGNAL_ENQUEUED else None,
-        # Said again at the end: if the start could not be written, the run would look as if it never started.
-        started_at=known.started_at if is_start or meaning.ends else None,
-        finished_at=now if meaning.ends else None,
-        attempts=int(is_start),
-        worker=queue if status in _WAITS else "",
-        errors=_errors(meaning, exc),
-        parameters=known.parameters,
-        context_id=known.context_id,
-    )
+    return _sighted(meaning, task, now, _errors(meaning, exc), queue)
 
 
-def event_of_not_enqueued(task: Any, error: BaseException, now: datetime) -> RunEvent:
-    """The queue did not take it. If it did all the same, and only its answer was lost, any start is newer."""
-    known = _known(task)
-    attempt = _MOST_RETRIES - (task.retries + 1 if known.retries_at_start is None else known.retries_at_start)
-    return _stopped(task, known, place(attempt, now), written_reason("Not enqueued", error), now)
+def _sighted(meaning: Meaning, task: Any, now: datetime, errors: str, queue: Queue) -> TaskSighting:
+    # Whoever changes an argument later does not change the record: what can be changed is written down at once.
+    if task.kwargs or not all(map(is_simple, task.args)):
+        _known(task, task.args)
+    return TaskSighting(meaning, task, task.args, task.retries, task.eta, now, errors, queue)
 
 
-def event_of_broken_off(task: Any, error: BaseException, now: datetime) -> RunEvent:
-    """Something ended it that Huey has no signal for."""
-    known = _known(task)
-    return _stopped(task, known, _seq(task, known, RunStatus.STOPPED, now), written_error(error), now)
-
-
-def _stopped(task: Any, known: Known, seq: int, errors: str, now: datetime) -> RunEvent:
-    known.status = RunStatus.STOPPED
-    return RunEvent(
-        task_id=known.task_id,
-        task_name=known.name,
-        status=RunStatus.STOPPED,
-        seq=seq,
-        started_at=known.started_at,
-        finished_at=now,
-        errors=errors,
-        parameters=known.parameters,
-        context_id=known.context_id,
-    )
-
-
-def _known(task: Any) -> Known:
+def _known(task: Any, args: Sequence[object]) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
-        call = _call_of(task)
+        call = _call_of(task, args)
         known = Known(storable_name(task.id), storable_name(call.name), *texts_of(call))
         setattr(task, _KNOWN, known)
     return known
-
-
-def _is_for_later(task: Any, now: datetime, utc: bool) -> bool:
-    if task.eta is None:
-        return False
-    eta = task.eta.replace(tzinfo=UTC) if utc and task.eta.tzinfo is None else task.eta.astimezone(UTC)
-    return bool(eta > now)
-
-
-def _seq(task: Any, known: Known, status: RunStatus, now: datetime) -> int:
-    """The event's place: before any start, then by attempt, then by time.
-
-    Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a retry
-    or by the scheduler, comes late but is never newer than a start.
-    """
-    if status is RunStatus.PENDING or status is RunStatus.QUEUED:
-        return int(status is RunStatus.QUEUED)
-    retries = task.retries if known.retries_at_start is None else known.retries_at_start
-    return place(_MOST_RETRIES - retries, now)
 
 
 def _errors(meaning: Meaning, error: BaseException | None) -> str:
@@ -287,15 +294,15 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
-def _call_of(task: Any) -> Call:
+def _call_of(task: Any, args: Sequence[object]) -> Call:
     """What a task calls: of a task of Django's framework, the function behind it."""
     if task.name == djangotasks.SHIM:
-        match task.args:
-            case str() as path, list() | tuple() as args, dict() as kwargs:
-                return djangotasks.call_of(path, args, kwargs)
+        match args:
+            case str() as path, list() | tuple() as its_args, dict() as its_kwargs:
+                return djangotasks.call_of(path, its_args, its_kwargs)
     # A task that asks for itself is among its own arguments while it runs.
     kwargs = {name: value for name, value in task.kwargs.items() if value is not task} if task.kwargs else {}
-    return Call(task.name, task.args, kwargs, _signature(task.__class__), _places(task.__class__))
+    return Call(task.name, args, kwargs, _signature(task.__class__), _places(task.__class__))
 
 
 @lru_cache(maxsize=4096)

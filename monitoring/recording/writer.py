@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
+from typing import Protocol
 
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, reset_queries
@@ -39,18 +40,29 @@ EVENTS_AT_ONCE = 500
 EVENTS_MAX = 50_000  # that wait in memory, most of them about a kilobyte
 
 
-def observe(make_event: Callable[[], RunEvent], *what: object) -> None:
+class Sighting(Protocol):
+    """Something seen of a run, of which the event can be made when there is time, in the writer's thread.
+
+    Of the run's parameters it keeps no more than an event may: what its texts say, cut and masked, or what needs
+    neither. `ends` says whether the run is over. There is no event if it says nothing new.
+    """
+
+    @property
+    def ends(self) -> bool: ...
+    def event(self) -> RunEvent | None: ...
+
+
+def observe(make: Callable[[], RunEvent | Sighting], *what: object) -> None:
     """Notes one event and never raises: a run that cannot be recorded must still run.
 
-    The event is made here and now, in the caller: what its texts say, cut and masked, is all that is kept of the run's
-    parameters. `what` says what it was, if it cannot be.
+    It is made here and now, in the caller. `what` says what it was, if it cannot be.
     """
     try:
-        event = _as_settings_allow(make_event())
-        if event and _is_tested():
+        seen = make()
+        if not _is_tested():
+            _writer.put(seen)
+        elif event := _event_of(seen):
             write_at_once(event)
-        elif event:
-            _writer.put(event)
     except Exception:
         logger.exception("Not recorded: %s", one_line(" ".join(map(str, what))))
 
@@ -86,6 +98,11 @@ def wait_for_a_beat(timeout: float) -> bool:
     return _is_tested() or _writer.answering.has_beaten.wait(timeout)
 
 
+def _event_of(seen: RunEvent | Sighting) -> RunEvent | None:
+    event = seen if isinstance(seen, RunEvent) else seen.event()
+    return event and _as_settings_allow(event)
+
+
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
     """The event without what the settings keep back; None for a task that they except."""
     settings = conf()
@@ -111,7 +128,9 @@ class Writer:
 
     def __init__(self) -> None:
         self.answering = Answering()
-        self._queue: SimpleQueue[RunEvent | Event] = SimpleQueue()  # an event of threading marks a place in it
+        self._queue: SimpleQueue[RunEvent | Sighting | Event] = (
+            SimpleQueue()
+        )  # an event of threading marks a place in it
         self._thread: Thread | None = None
         self._lock = Lock()
         self._touching = RLock()  # the database
@@ -119,18 +138,20 @@ class Writer:
         self._is_closed = False
         self._taken: Sequence[RunEvent] = ()
 
-    def put(self, event: RunEvent) -> None:
+    def put(self, seen: RunEvent | Sighting) -> None:
         """Notes the event; written it is by and by. One more than memory may hold is dropped and counted.
 
         Endings have as much room again: they say what their start said, and without them a run would go on for ever.
         """
         if self._is_closed:  # the process ends: its last word
-            write_at_once(event)
+            if event := _event_of(seen):
+                write_at_once(event)
             return
-        if self._queue.qsize() < (2 * EVENTS_MAX if event.finished_at else EVENTS_MAX):
-            self._queue.put(event)
+        if self._queue.qsize() < (2 * EVENTS_MAX if seen.ends else EVENTS_MAX):
+            self._queue.put(seen)
         else:
             self._count_dropped()
+            _event_of(seen)  # its end says what it said only if that was made
         if self._thread is None:
             self._start()
 
@@ -199,7 +220,7 @@ class Writer:
         mark = None
         while mark is not self._end:
             first = self._next(beat_at)
-            if monotonic() - wrote_at < QUIET and isinstance(first, RunEvent):
+            if monotonic() - wrote_at < QUIET and not isinstance(first, Event | None):
                 sleep(LINGER)
             self._taken, mark = self._take(first)
             self.answering.note(self._taken)
@@ -216,7 +237,7 @@ class Writer:
             if mark:
                 mark.set()
 
-    def _next(self, beat_at: float) -> RunEvent | Event | None:
+    def _next(self, beat_at: float) -> RunEvent | Sighting | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
         timeout = beat_at + BEAT_EVERY.total_seconds() - monotonic() if self.answering.must_beat() else IDLE
         try:
@@ -226,12 +247,16 @@ class Writer:
                 connections[database_alias()].close()
             return None
 
-    def _take(self, first: RunEvent | Event | None) -> tuple[Sequence[RunEvent], Event | None]:
-        """What waits, up to the first mark, which is returned too."""
+    def _take(self, first: RunEvent | Sighting | Event | None) -> tuple[Sequence[RunEvent], Event | None]:
+        """What waits, as events, up to the first mark, which is returned too."""
         taken: list[RunEvent] = []
         following = first
-        while isinstance(following, RunEvent):
-            taken.append(following)
+        while following is not None and not isinstance(following, Event):
+            try:
+                if event := _event_of(following):
+                    taken.append(event)
+            except Exception:
+                logger.exception("Not recorded: %s", following)
             if len(taken) == EVENTS_AT_ONCE:
                 return taken, None
             try:

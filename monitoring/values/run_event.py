@@ -61,3 +61,7 @@ class RunEvent(NamedTuple):
     context_id: str | None = None
     worker: str = ""
     attempts_at_least: int = 0
+
+    @property
+    def ends(self) -> bool:
+        return self.finished_at is not None

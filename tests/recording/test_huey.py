@@ -18,16 +18,22 @@ from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask, TaskL
 
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.recording import writer
-from monitoring.recording.huey import SIGNALS, _end_what_left_the_queue, connect, event_of, queue_name
+from monitoring.recording.huey import SIGNALS, Queue, _end_what_left_the_queue, connect, queue_name, sighting_of
 from monitoring.recording.privacy import MASK, REASON_MAX
 from monitoring.tasks import dispatch_owed, monitor_task_status
-from monitoring.values.run_event import WORKER_LOST, RunStatus
+from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from tests.app.models import Customer
 from tests.factories import NOW, ago, make_run
 
 pytestmark = pytest.mark.django_db
 
 SOON = 0.02  # seconds: long enough to be scheduled, short enough to be waited for
+
+
+def event_of(signal: str, task: Task, exc: BaseException | None, now: datetime) -> RunEvent:
+    return sighting_of(signal, task, exc, now, Queue("huey", utc=True)).event()
+
+
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
