@@ -6,6 +6,9 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from project.refused import refusal, refusing
 
+# Django opens and closes connections around each request.
+pytestmark = pytest.mark.django_db
+
 
 def environ(**given: str) -> dict[str, Any]:
     return {
