@@ -9,6 +9,7 @@ help:
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
 	@echo 'make fuzz   puts 20,000 odd requests to the public pages, on both databases; a minute'
 	@echo 'make screenshots-mail   draws the pictures of docs/mails.md'
+	@echo 'make screenshots-pages  draws those of docs/pages.md, of a site on which something is broken and of a quiet one'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about half an hour'
@@ -67,6 +68,9 @@ lint: .venv/ready
 screenshots-mail: services
 	$(BIN)/python -m tests.mailshots
 
+screenshots-pages: services
+	$(BIN)/python -m tests.pageshots
+
 bench-recording: services
 	$(BIN)/uv pip install --quiet --group bench
 	$(BIN)/python -m bench.recording
@@ -92,4 +96,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults fuzz test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock
+.PHONY: help demo run test faults fuzz test-django6 test-django6-if-possible lint services screenshots-mail screenshots-pages bench-recording bench-scale lock
