@@ -31,8 +31,13 @@ def texts_of(call: Call) -> tuple[str, str | None]:
 
 def named(call: Call) -> dict[str, object]:
     """The arguments under their parameters' names; without a signature those that were given by name."""
-    if not call.kwargs and len(call.args) <= len(call.places):
-        return dict(zip(call.places, call.args, strict=False))  # most calls, for a tenth of what binding costs
+    if len(call.args) <= len(call.places):  # most calls, for a tenth of what binding costs
+        given = dict(zip(call.places, call.args, strict=False))
+        if not call.kwargs:
+            return given
+        if not given.keys() & call.kwargs.keys() and call.kwargs.keys() <= set(call.places):
+            given |= call.kwargs
+            return {name: given[name] for name in call.places if name in given}
     if call.signature is None:
         return dict(call.kwargs)
     try:

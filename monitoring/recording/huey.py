@@ -101,6 +101,7 @@ class TaskSighting(NamedTuple):
     meaning: Meaning
     task: Any
     args: Sequence[object]
+    kwargs: Mapping[str, object]
     retries: int
     eta: datetime | None
     at: datetime
@@ -114,7 +115,7 @@ class TaskSighting(NamedTuple):
     def event(self) -> RunEvent | None:
         """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
         meaning, at = self.meaning, self.at
-        known = _known(self.task, self.args)
+        known = _known(self.task, self.args, self.kwargs)
         if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
             return None
         is_start = meaning.status is RunStatus.RUNNING
@@ -185,9 +186,8 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     def record_raised(meaning: Meaning, task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded:
-            errors = written_reason(meaning.reason, error) if meaning.reason else written_error(error)
-            sight = partial(_sighted, meaning, task, instant(), errors, queue)
-            observe(sight, type(error).__name__, "of", task.name, task.id)
+            make = partial(_sighting_of_raised, meaning, task, error, instant(), queue)
+            observe(make, type(error).__name__, "of", task.name, task.id)
 
     huey.signal()(record_signal)
     _tell_what_is_raised(huey, record_raised)
@@ -270,17 +270,23 @@ def sighting_of(signal: str, task: Any, exc: BaseException | None, now: datetime
     return _sighted(meaning, task, now, _errors(meaning, exc), queue)
 
 
+def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: datetime, queue: Queue) -> TaskSighting:
+    errors = written_reason(meaning.reason, error) if meaning.reason else written_error(error)
+    return _sighted(meaning, task, now, errors, queue)
+
+
 def _sighted(meaning: Meaning, task: Any, now: datetime, errors: str, queue: Queue) -> TaskSighting:
+    args, kwargs = tuple(task.args), dict(task.kwargs)
     # Whoever changes an argument later does not change the record: what can be changed is written down at once.
-    if task.kwargs or not all(map(is_simple, task.args)):
-        _known(task, task.args)
-    return TaskSighting(meaning, task, task.args, task.retries, task.eta, now, errors, queue)
+    if not all(map(is_simple, (*args, *kwargs.values()))):
+        _known(task, args, kwargs)
+    return TaskSighting(meaning, task, args, kwargs, task.retries, task.eta, now, errors, queue)
 
 
-def _known(task: Any, args: Sequence[object]) -> Known:
+def _known(task: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
-        call = _call_of(task, args)
+        call = _call_of(task, args, kwargs)
         known = Known(storable_name(task.id), storable_name(call.name), *texts_of(call))
         setattr(task, _KNOWN, known)
     return known
@@ -294,14 +300,14 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
-def _call_of(task: Any, args: Sequence[object]) -> Call:
+def _call_of(task: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Call:
     """What a task calls: of a task of Django's framework, the function behind it."""
     if task.name == djangotasks.SHIM:
         match args:
             case str() as path, list() | tuple() as its_args, dict() as its_kwargs:
                 return djangotasks.call_of(path, its_args, its_kwargs)
     # A task that asks for itself is among its own arguments while it runs.
-    kwargs = {name: value for name, value in task.kwargs.items() if value is not task} if task.kwargs else {}
+    kwargs = {name: value for name, value in kwargs.items() if value is not task}
     return Call(task.name, args, kwargs, _signature(task.__class__), _places(task.__class__))
 
 

@@ -65,24 +65,24 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
     is_newer = event.seq > old.seq
     newer, older = (event, old) if is_newer else (old, event)
     return RunEvent(
-        newer.task_id,
-        old.task_name,
-        newer.status,
-        newer.seq,
-        old.submitted_at or event.submitted_at,
-        newer.started_at or older.started_at,
-        newer.finished_at,
+        task_id=newer.task_id,
+        task_name=old.task_name,
+        status=newer.status,
+        seq=newer.seq,
+        submitted_at=old.submitted_at or event.submitted_at,
+        started_at=newer.started_at or older.started_at,
+        finished_at=newer.finished_at,
         # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
-        old.attempts + event.attempts if is_newer else old.attempts,
-        event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
-        _earlier_errors(old, event, is_newer),
-        old.parameters or event.parameters,
-        event.context_id if old.context_id is None else old.context_id,
-        _worker(old, event, is_newer),
-        max(
+        attempts=old.attempts + event.attempts if is_newer else old.attempts,
+        attempts_at_least=max(
             old.attempts_at_least + event.attempts if is_newer else max(old.attempts_at_least, event.attempts),
             event.attempts_at_least,
         ),
+        errors=event.errors if is_newer and old.errors == WORKER_LOST else newer.errors or older.errors,
+        earlier_errors=_earlier_errors(old, event, is_newer),
+        parameters=old.parameters or event.parameters,
+        context_id=event.context_id if old.context_id is None else old.context_id,
+        worker=_worker(old, event, is_newer),
     )
 
 

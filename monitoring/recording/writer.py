@@ -43,8 +43,8 @@ EVENTS_MAX = 50_000  # that wait in memory, most of them about a kilobyte
 class Sighting(Protocol):
     """Something seen of a run, of which the event can be made when there is time, in the writer's thread.
 
-    Of the run's parameters it keeps no more than an event may: what its texts say, cut and masked, or what needs
-    neither. `ends` says whether the run is over. There is no event if it says nothing new.
+    Nothing that it holds is large, or may change until then. `ends` says whether the run is over. There is no event if
+    it says nothing new.
     """
 
     @property

@@ -887,6 +887,27 @@ def test_tasks_that_the_settings_name_leave_no_parameters(huey: MemoryHuey, moni
     assert (run().status, run().parameters, run().context_id) == ("Completed", "", None)
 
 
+def test_arguments_stand_in_their_parameters_order_however_they_are_given(huey: MemoryHuey) -> None:
+    @huey.task()
+    def report(number: int, day: int, name: str = "") -> None: ...
+
+    report(1, name="a", day=2)
+    report(name="a", day=2, number=1)
+    report(1, 2, "a")
+    assert set(BackgroundTask.objects.values_list("parameters")) == {('{"number": 1, "day": 2, "name": "a"}',)}
+
+
+def test_what_a_signal_showed_is_told_though_the_task_has_changed_when_its_event_is_made(huey: MemoryHuey) -> None:
+    @huey.task(retries=2)
+    def report(number: int, day: int, *, final: bool = False) -> None: ...
+
+    task = report.s(1, day=2)
+    shown = sighting_of("error", task, None, NOW, Queue("huey", utc=True))
+    task.args, task.retries, task.kwargs["day"] = (3,), 0, 4
+    event = shown.event()
+    assert (event.status, event.parameters) == ("Invalidated", '{"number": 1, "day": 2}')
+
+
 def test_who_changes_an_argument_later_does_not_change_the_record(huey: MemoryHuey) -> None:
     order = {"lines": [1]}
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from threading import Event, get_ident
+from threading import Event, current_thread, get_ident
 from typing import Any
 
 import pytest
@@ -104,6 +104,47 @@ def test_what_is_put_is_written(writer: Writer) -> None:
     assert writer.flush()
     run = BackgroundTask.objects.get()
     assert (run.status, run.started_at, run.worker) == ("Running", NOW, writer.answering.worker.name)
+
+
+class Seen:
+    """Something seen whose event is made later."""
+
+    def __init__(self, event: RunEvent | Exception | None, ends: bool = False) -> None:
+        self._event, self.ends = event, ends
+        self.made_by: list[str] = []
+
+    def event(self) -> RunEvent | None:
+        self.made_by.append(current_thread().name)
+        if isinstance(self._event, Exception):
+            raise self._event
+        return self._event
+
+    def __str__(self) -> str:
+        return "something"
+
+
+def test_an_event_that_is_made_later_is_made_by_the_thread(writer: Writer) -> None:
+    writer.put(seen := Seen(make_event()))
+    writer.put(Seen(None))
+    assert writer.flush()
+    assert statuses() == {"run": "Queued"}
+    assert seen.made_by == ["monitoring-writer"]
+
+
+def test_one_that_cannot_be_made_then_holds_up_no_other(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    for seen in (Seen(make_event("before")), Seen(ValueError("no")), Seen(make_event("after"))):
+        writer.put(seen)
+    assert writer.flush()
+    assert statuses() == {"before": "Queued", "after": "Queued"}
+    assert caplog.messages == ["Not recorded: something"]
+
+
+def test_one_that_is_dropped_is_made_all_the_same_since_its_end_may_rest_on_it(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_MAX", 0)
+    writer.put(dropped := Seen(make_event()))
+    assert dropped.made_by == [current_thread().name]
 
 
 def test_what_is_put_is_written_soon_without_being_asked_for(writer: Writer) -> None:
