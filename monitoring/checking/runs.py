@@ -13,6 +13,7 @@ from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
+from monitoring.values.text import storable_name
 
 # Runs of several names together: of a limit near what an average task has, PostgreSQL would read and sort all runs.
 LOOKED_AT = 200
@@ -82,6 +83,17 @@ def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) 
         if not (known_until and place < known_until) and not (until and before and place >= (until, before.pk))
     )
     return Newest(keys, keys[-1] if keys and known_until else None)
+
+
+def start_of(task_name: str, number: int, until: datetime, using: str) -> datetime | None:
+    """When the last of so many newest runs until an instant started; None where there are fewer.
+
+    Asked by the name itself and answered by the index alone: to read so many runs by a probe, PostgreSQL would expect
+    what an average task has, and read and sort all runs of a frequent one.
+    """
+    runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(task_name), started_at__lte=until)
+    starts = runs.order_by("-started_at", "-id").values_list("started_at", flat=True)
+    return next(iter(starts[number - 1 : number]), None)
 
 
 def only_of(monitor: Monitor | Facts, using: str) -> Filter:

@@ -8,15 +8,14 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from monitoring.checking.probe import Probe, newest_completed
-from monitoring.checking.runs import EVER_SINCE, only_of
+from monitoring.checking.probe import Probe, started_in
+from monitoring.checking.runs import EVER_SINCE, only_of, start_of
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.facts import Facts
+from monitoring.values.run_event import RunStatus
 from monitoring.values.text import head, written_span
 
-# Runs before, among which a good one is looked for: of a limit near what an average task has, PostgreSQL would read and
-# sort all runs of a frequent one (measured over ten million runs: 15 s for 1,000, a millisecond for 200).
-LOOKED_BACK = 200
+LOOKED_BACK = 200  # runs before, among which a good one is looked for
 VALUE_MAX = 200  # characters of a parameter
 
 # Spans differ when the longer is that many times the shorter one, and by more than an instant.
@@ -56,13 +55,16 @@ def runs_of_story(facts: Facts, task_id: str) -> Runs:
 
 def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask | None:
     """None where there is none among the task's last runs before, or they cannot be asked for."""
-    probe = Probe(facts.task_name, EVER_SINCE, instant - _AN_INSTANT, facts.context_type)
+    before = instant - _AN_INSTANT
+    since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
+    probe = Probe(facts.task_name, since, before, facts.context_type)
     try:
         with transaction.atomic(using=using):  # the context model's table may be missing
-            found = newest_completed([probe], LOOKED_BACK, using, only_of(facts, using))
+            (runs,) = started_in([probe], using, only_of(facts, using), limit=LOOKED_BACK)
     except (LookupError, DatabaseError):
         return None
-    return BackgroundTask.objects.using(using).filter(pk=found[0].id).first() if found else None
+    good = next((run.id for run in runs if run.status == RunStatus.COMPLETED), None)
+    return BackgroundTask.objects.using(using).filter(pk=good).first() if good else None
 
 
 def _differences(run: BackgroundTask, good: BackgroundTask) -> Iterator[Difference]:

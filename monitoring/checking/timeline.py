@@ -14,12 +14,11 @@ from statistics import median
 from django.db import DatabaseError, transaction
 
 from monitoring.checking.probe import ALL, Probe, newest_unstarted, place_in_time, started_in
-from monitoring.checking.runs import only_of
-from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
+from monitoring.checking.runs import only_of, start_of
+from monitoring.models import Alert, Incident, Monitor, database_alias
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
-from monitoring.values.text import storable_name
 
 RUNS_KNOWN = 1_500  # the newest ones of the task: one that runs each minute is known for a day
 RUNS_APART = 300  # of more than these, runs of one status that started in one slice of the span are one bar
@@ -178,7 +177,7 @@ class _Found:
 
 def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Found:
     only = only_of(monitor, using)
-    oldest = _oldest_looked_at(monitor, until, using)
+    oldest = start_of(monitor.task_name, RUNS_KNOWN, until, using)
     # What began that much earlier may reach into the span.
     reach = since - (until - since)
     probe = Probe(monitor.task_name, max(oldest or reach, reach), END_OF_TIME, monitor.context_type)
@@ -188,13 +187,6 @@ def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Fo
     if oldest is None or oldest <= since:
         return _Found(known)
     return _Found(known, _newest_of_slices(monitor, since, oldest, until, using) if only is ALL else (), oldest)
-
-
-def _oldest_looked_at(monitor: Monitor, until: datetime, using: str) -> datetime | None:
-    """The start of the last run that is looked at; None where all are."""
-    runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(monitor.task_name))
-    newest = runs.filter(started_at__lte=until).order_by("-started_at", "-id").values_list("started_at", flat=True)
-    return next(iter(newest[RUNS_KNOWN - 1 : RUNS_KNOWN]), None)
 
 
 def _newest_of_slices(
