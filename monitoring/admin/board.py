@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -136,7 +136,7 @@ def _rows(failing: Failing, now: datetime, site: str) -> Iterator[tuple[str, Any
     if incident.acknowledged_at:
         yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, _placed(incident.acknowledged_at, now))
     if failing.snoozed_until:
-        yield "Snoozed", format_html("until {}", _short(failing.snoozed_until, zone))
+        yield "Snoozed", format_html("until {}", _short(failing.snoozed_until, now, zone))
     if facts:
         known = dict(words.evidence_rows(facts, evidence))
         if said := _last_success(evidence, now, zone) or known.get("Last success"):
@@ -159,15 +159,17 @@ def _last_success(evidence: Evidence, now: datetime, zone: tzinfo) -> SafeString
 
 
 def _placed(instant: datetime, now: datetime, zone: tzinfo | None = None) -> SafeString:
-    """How long ago or until then, exactly; and in a zone when that is."""
+    """How long ago or until then and, in a zone, when that is."""
     span = written_span(abs(now - instant))
     said = f"{span} ago" if instant <= now else f"in {span}"
-    exact = format_html('<span class="mon-quiet">, {}</span>', _short(instant, zone)) if zone else ""
+    exact = format_html('<span class="mon-quiet">, {}</span>', _short(instant, now, zone)) if zone else ""
     return format_html('<time datetime="{}">{}</time>{}', instant.isoformat(), said, exact)
 
 
-def _short(instant: datetime, zone: tzinfo) -> str:
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+def _short(instant: datetime, now: datetime, zone: tzinfo) -> str:
+    """By its weekday, as long as that names one day."""
+    day = "%a" if abs(now - instant) < timedelta(days=6) else "%Y-%m-%d"
+    return f"{instant.astimezone(zone):{day} %H:%M %Z}"
 
 
 def _dependents(facts: Facts, evidence: Evidence, site: str) -> SafeString:

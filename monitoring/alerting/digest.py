@@ -66,14 +66,14 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
         (len(resolved), "task is as expected again.", "tasks are as expected again."),
     )
     summary = " ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
-    url = admin_url("incident_changelist")
+    url = admin_url("board")
     return {
         "subject": _subject(len(failing), len(resolved)),
         "summary": summary,
         "preheader": ", ".join(f"{len(group)} {cause}" for cause, group in groups.items()) or summary,
         "groups": list(_shown(groups)),
         "resolved": resolved,
-        "links": [("Open incidents", f"{url}?state=open")] if url and failing else [],
+        "links": [("Open the board", url)] if url and failing else [],
         "evidence_problem": next(filter(None, (problem_of(each.facts, each.evidence) for each in failing)), ""),
         "site_url": conf().SITE_URL,
     }

@@ -13,7 +13,7 @@ from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
-from monitoring.values.usual import Usual, usual_limit
+from monitoring.values.usual import KNOWN_FROM, Usual, usual_limit
 
 TELLING_FROM = timedelta(minutes=1)  # what is shorter is over before anybody has read of it
 USUAL_AMONG = 100  # last started runs of a task
@@ -63,15 +63,14 @@ class _Lasting:
 def unusual_runs(now: datetime, but_of: Collection[str] = ()) -> list[Unusual]:
     """One of each task and kind, the longest first; tasks whose names are in `but_of` are left out.
 
-    Takes four statements. Only runs that anybody could have seen are looked at, and only where enough came before.
+    Takes four statements, however many runs there are.
     """
     using = database_alias()
-    lasting = [each for each in [*_running(now, using), *_waiting(now, using)] if each.task_name not in but_of]
-    longest = [group for kind in Unusually for group in _longest_by_task(each for each in lasting if each.kind is kind)]
-    names = sorted({group[0].task_name for group in longest})
+    groups = [*_by_task(_running(now, using), but_of), *_by_task(_waiting(now, using), but_of)]
+    names = sorted({group[0].task_name for group in groups})
     probes = [Probe(name, EVER_SINCE, now) for name in names]
     before = dict(zip(names, newest_runs(probes, using, started=USUAL_AMONG, unstarted=0), strict=True))
-    found = (_compared(group, before[group[0].task_name]) for group in longest)
+    found = (_compared(group, before[group[0].task_name]) for group in groups)
     return sorted(filter(None, found), key=lambda each: each.span, reverse=True)
 
 
@@ -99,27 +98,38 @@ def _read(runs: QuerySet[BackgroundTask]) -> Iterator[tuple[str, RunFacts]]:
         yield name, RunFacts(**dict(zip(names, values, strict=True)))
 
 
-def _longest_by_task(lasting: Iterable[_Lasting]) -> list[list[_Lasting]]:
-    """Of each task its runs, and the tasks, the longest first."""
+def _by_task(lasting: Iterable[_Lasting], but_of: Collection[str]) -> list[list[_Lasting]]:
+    """The runs of each task, and the tasks by their longest, the longest first."""
     groups: dict[str, list[_Lasting]] = {}
     for each in sorted(lasting, key=lambda each: each.span, reverse=True):
-        groups.setdefault(each.task_name, []).append(each)
+        if each.task_name not in but_of:
+            groups.setdefault(each.task_name, []).append(each)
     return list(groups.values())[:TASKS_LOOKED_AT]
 
 
 def _compared(group: Sequence[_Lasting], before: Sequence[RunFacts]) -> Unusual | None:
-    longest = group[0]
-    usual = usual_limit(_took(before) if longest.kind is Unusually.RUNNING else _waited(before))
-    if usual is None or longest.span <= usual.limit:
+    kind = group[0].kind
+    usual = usual_limit(_took(before) if kind is Unusually.RUNNING else _waited(before))
+    longer = [each for each in group if usual and each.span > usual.limit and not _is_lost(each, before)]
+    if usual is None or not longer:
         return None
+    longest = longer[0]
     return Unusual(
-        kind=longest.kind,
+        kind=kind,
         task_name=longest.task_name,
         run=longest.run,
         span=longest.span,
         usual=usual,
-        count=sum(each.span > usual.limit for each in group),
+        count=len(longer),
     )
+
+
+def _is_lost(lasting: _Lasting, before: Sequence[RunFacts]) -> bool:
+    """What so many later runs of its task overtook stands in no queue any more."""
+    submitted_at = lasting.run.submitted_at
+    if lasting.kind is Unusually.RUNNING or submitted_at is None:
+        return False
+    return sum(run.submitted_at is not None and run.submitted_at > submitted_at for run in before) >= KNOWN_FROM
 
 
 def _took(runs: Iterable[RunFacts]) -> list[timedelta]:

@@ -258,6 +258,10 @@ def test_the_front_page_says_it_in_a_sentence_and_leads_to_the_board(boss: Clien
     assert "Recent actions" in page(boss, "/admin/"), "what Django shows there is still there"
 
 
+def test_the_list_of_monitors_leads_to_it(boss: Client) -> None:
+    assert f'<a href="{BOARD}">Board</a>' in page(boss, reverse("admin:monitoring_monitor_changelist"))
+
+
 @pytest.mark.usefixtures("failing")
 def test_other_apps_pages_and_people_without_the_right_do_not_see_it(boss: Client) -> None:
     assert BOARD not in page(boss, "/admin/auth/")

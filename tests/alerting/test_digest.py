@@ -57,6 +57,13 @@ def test_the_head_counts_the_causes_the_commonest_first() -> None:
     assert [line for line in lines if line.endswith((": 2", ": 3"))] == ["Waiting to start: 3", "Ended as Stopped: 2"]
 
 
+def test_what_fails_leads_to_the_board() -> None:
+    link = "Open the board: https://monitor.example.org/admin/monitoring/monitor/board/"
+    assert link in digest(queued("a"), queued("b")).text
+    recovered = make_facts(kind=AlertKind.RESOLVED, task_name="fine", current_status="Completed")
+    assert link not in digest((recovered, NOTHING), (recovered, NOTHING)).text
+
+
 def test_one_cause_is_not_counted_twice() -> None:
     lines = lines_of_text(digest(stopped("a"), stopped("b")).text)
     assert not any(line.startswith("2 ended") for line in lines)

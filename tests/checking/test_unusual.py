@@ -83,6 +83,16 @@ def test_what_waits_for_later_or_was_tried_before_does_not_wait_in_the_queue() -
     assert said() == []
 
 
+@pytest.mark.parametrize(("later", "is_told"), [(KNOWN_FROM - 1, True), (KNOWN_FROM, False)])
+def test_what_many_later_runs_overtook_is_lost_and_waits_no_more(later: int, is_told: bool) -> None:
+    before()
+    waits()
+    for number in range(later):
+        submitted_at = ago(minutes=11, seconds=number)
+        make_run("export", submitted_at=submitted_at, started_at=submitted_at, attempts=1)
+    assert bool(said()) is is_told
+
+
 def test_how_long_retried_runs_waited_is_not_known() -> None:
     before(runs=KNOWN_FROM - 1)
     make_run("export", submitted_at=ago(hours=3), started_at=ago(hours=1), finished_at=ago(minutes=50), attempts=2)
