@@ -7,7 +7,7 @@ from datetime import datetime
 from monitoring.checking.due import among
 from monitoring.checking.evidence import Case, gather_cases
 from monitoring.checking.runs import last_runs_of
-from monitoring.checking.standing import Standing, Stands
+from monitoring.checking.standing import Standing
 from monitoring.models import DependentTask, Monitor, database_alias
 from monitoring.values.evidence import RUNS_SHOWN, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
@@ -17,12 +17,18 @@ from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 class Lately:
     """`facts` are what the last failing check of its open incident found or, without one, how its newest run stands.
 
-    They are None where only the last runs were asked for: these alone are the evidence then.
+    Where it is not `in_full`, only the last runs were asked for: these alone are the evidence then.
     """
 
     standing: Standing
-    facts: Facts | None
+    facts: Facts
     evidence: Evidence
+    in_full: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether the facts are those of a failing check, to be told as its mail tells them."""
+        return self.standing.found is not None
 
 
 def lately(standings: Sequence[Standing], now: datetime, *, in_full: bool = False) -> list[Lately]:
@@ -30,8 +36,8 @@ def lately(standings: Sequence[Standing], now: datetime, *, in_full: bool = Fals
 
     Takes a number of statements that does not grow with them.
     """
-    asked = [each for each in standings if in_full or each.stands is Stands.FAILING]
-    others = [each for each in standings if not (in_full or each.stands is Stands.FAILING)]
+    asked = [each for each in standings if in_full or each.found]
+    others = [each for each in standings if not (in_full or each.found)]
     found = {each.standing.monitor.pk: each for each in [*_with_evidence(asked, now), *_with_runs(others, now)]}
     return [found[each.monitor.pk] for each in standings]
 
@@ -41,15 +47,16 @@ def _with_evidence(standings: Sequence[Standing], now: datetime) -> list[Lately]
     facts = [each.found or _as_it_is(each, dependents.get(each.monitor.pk, ()), now) for each in standings]
     cases = [Case(found, each.incident, _with_state(each)) for found, each in zip(facts, standings, strict=True)]
     gathered = gather_cases(cases, now)
-    return [Lately(*each) for each in zip(standings, facts, gathered, strict=True)]
+    return [Lately(*each, in_full=True) for each in zip(standings, facts, gathered, strict=True)]
 
 
 def _with_runs(standings: Sequence[Standing], now: datetime) -> list[Lately]:
+    listed = []
     found = last_runs_of([each.monitor for each in standings], RUNS_SHOWN)
-    return [
-        Lately(each, None, Evidence(gathered_at=None if last.problem else now, problem=last.problem, runs=last.runs))
-        for each, last in zip(standings, found, strict=True)
-    ]
+    for each, last in zip(standings, found, strict=True):
+        evidence = Evidence(gathered_at=None if last.problem else now, problem=last.problem, runs=last.runs)
+        listed.append(Lately(each, _as_it_is(each, (), now), evidence, in_full=False))
+    return listed
 
 
 def _as_it_is(standing: Standing, dependent_tasks: tuple[str, ...], now: datetime) -> Facts:

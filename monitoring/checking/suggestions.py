@@ -97,10 +97,9 @@ def how_many_said(number: int) -> str:
 
 
 def suggestion_of(habit: Habit, zone: str) -> Suggestion:
-    if habit.interval is None:
-        said = f"too few runs to suggest: {len(habit.starts)}; {STARTS_NEEDED} are needed"
-        return Suggestion(habit=habit, proposal=None, problem=said)
-    return Suggestion(habit=habit, proposal=propose(habit, _zone(zone)))
+    proposal = propose(habit, _zone(zone))
+    too_few = f"too few runs to suggest: {len(habit.starts)}; {STARTS_NEEDED} are needed"
+    return Suggestion(habit=habit, proposal=proposal, problem="" if proposal else too_few)
 
 
 def _zone(name: str) -> str:

@@ -11,6 +11,7 @@ from monitoring.checking.lately import Lately
 from monitoring.checking.standing import Standing, Stands
 from monitoring.management.plugin import as_csv, columns, iso, run_as_json, tells, width_of, written
 from monitoring.management.terminal import INDENT, Terminal, ago, from_now
+from monitoring.models import Incident, Monitor
 from monitoring.values.schedule import InvalidSchedule
 
 TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: "idle", Stands.DISABLED: "idle"}
@@ -60,38 +61,32 @@ def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, 
 
 def in_full(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Terminal) -> Iterator[str]:
     """All that is known of one monitor, in the order and the words of its mail."""
-    standing = shown.standing
-    mail = template_context(shown.facts, shown.evidence) if shown.facts else {}
+    standing, mail = shown.standing, template_context(shown.facts, shown.evidence)
     since = f" since {written(standing.since)}" if standing.since else ""
     yield terminal.spelt(standing.monitor.name)
     yield terminal.painted(f"{standing.stands}{since}", TONES[standing.stands])
-    if standing.stands is Stands.FAILING and mail:
-        yield ""
-        yield from terminal.wrapped(mail["summary"], "")
-        if mail["error_line"]:
-            yield from terminal.wrapped(mail["error_line"], INDENT * 2)
+    if shown.failed:
+        yield from ("", *terminal.wrapped(mail["summary"], ""))
+        yield from terminal.wrapped(mail["error_line"], INDENT * 2)
         yield from terminal.wrapped(mail["since"], "")
     yield ""
     for label, value in columns(list(_facts_in_full(shown, mail, superusers, now))):
         yield terminal.spelt(f"{label}  {value}")
-    if mail.get("dependents"):
+    if mail["dependents"]:
         yield from ("", "Dependent tasks")
         more = mail["more_dependent_tasks"]
-        dependents = [(f"{INDENT}{name}", stands) for name, stands in mail["dependents"]]
-        for cells in columns(dependents + ([(f"{INDENT}and {more} more", "")] if more else [])):
-            yield terminal.spelt("  ".join(cells).rstrip())
-    if mail.get("runs"):
-        yield ""
-        yield f"Last runs: oldest {terminal.strip(shown.evidence.runs)} newest"
+        for cells in columns([*mail["dependents"], *[(f"and {more} more", "")] * bool(more)]):
+            yield INDENT + terminal.spelt("  ".join(cells).rstrip())
+    if mail["runs"]:
+        yield from ("", f"Last runs: oldest {terminal.strip(shown.evidence.runs)} newest")
         yield from (INDENT + terminal.spelt(line) for line in mail["run_lines"])
-    if mail.get("traceback"):
+    if mail["traceback"]:
         yield from ("", "Where it went wrong")
         yield from (INDENT + terminal.spelt(line) for line in mail["traceback"].splitlines())
-    if mail.get("evidence_problem"):
-        yield from ("", *terminal.wrapped(f"Why it happened could not be looked up: {mail['evidence_problem']}", ""))
-    if mail.get("links"):
-        yield ""
-        yield from (f"{label}: {url}" for label, url in mail["links"])
+    if mail["evidence_problem"]:
+        yield from ("", *terminal.wrapped(f"Its runs could not be looked up: {mail['evidence_problem']}", ""))
+    if mail["links"]:
+        yield from ("", *(f"{label}: {url}" for label, url in mail["links"]))
 
 
 def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str, Any]:
@@ -116,13 +111,7 @@ def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str
         "snoozed_until": iso(_snoozed_until(standing, now)),
         "acknowledged_by": incident.acknowledged_by if incident and incident.acknowledged_at else None,
         "tells": list(monitor.notify_to or superusers),
-        "incident": {
-            "id": incident.pk,
-            "opened_at": iso(incident.opened_at),
-            "failing_checks": incident.failing_checks,
-        }
-        if incident
-        else None,
+        "incident": _incident_as_json(incident) if incident else None,
         "evidence": _evidence_as_json(shown),
     }
 
@@ -155,34 +144,31 @@ def _row(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Term
 
 def _notes(shown: Lately, now: datetime) -> list[str]:
     """What was found, in the words of its mail, and what people did about it."""
-    mail = template_context(shown.facts, shown.evidence) if shown.facts else {}
     incident, snoozed_until = shown.standing.incident, _snoozed_until(shown.standing, now)
-    last_success = dict(mail.get("evidence_rows", ())).get("Last success")
     done = [
         f"acknowledged by {incident.acknowledged_by}" if incident and incident.acknowledged_at else "",
         f"snoozed until {written(snoozed_until)}" if snoozed_until else "",
     ]
-    notes = [
-        mail.get("summary"),
-        mail.get("error_line"),
-        f"Last success: {last_success}" if last_success else "",
-        ", ".join(filter(None, done)),
-        shown.evidence.problem,
-    ]
+    notes = [*_found(shown), ", ".join(filter(None, done)), shown.evidence.problem]
     return [note for note in notes if note]
+
+
+def _found(shown: Lately) -> list[str]:
+    if not shown.failed:
+        return []
+    mail = template_context(shown.facts, shown.evidence)
+    last_success = [f"{label}: {value}" for label, value in mail["evidence_rows"] if label == "Last success"]
+    return [mail["summary"], mail["error_line"], *last_success]
 
 
 def _facts_in_full(
     shown: Lately, mail: dict[str, Any], superusers: Sequence[str], now: datetime
 ) -> Iterator[tuple[str, str]]:
-    standing = shown.standing
-    monitor, incident = standing.monitor, standing.incident
+    standing, incident = shown.standing, shown.standing.incident
     # Of one that does not fail the newest run is told, which no check has looked at.
-    yield from (row for row in mail["rows"] if row[0] != "Checked" or standing.stands is Stands.FAILING)
+    yield from (row for row in mail["rows"] if shown.failed or row[0] != "Checked")
     yield from (row for row in mail["evidence_rows"] if row[0] != "Next check")
-    if not mail["evidence_rows"] and shown.evidence.problem:
-        yield "Last success", "not known"
-    yield "Schedule", _schedule(standing)
+    yield "Schedule", _schedule(standing.monitor)
     yield "Last check", written(standing.state.last_checked_at)
     yield "Next check", written(standing.next_check_at)
     if incident:
@@ -190,18 +176,23 @@ def _facts_in_full(
         yield "Incident", f"{incident.pk}, failing checks in a row: {incident.failing_checks}{by}"
     if snoozed_until := _snoozed_until(standing, now):
         yield "Snoozed until", written(snoozed_until)
-    yield "Tells", tells(monitor.notify_to, superusers)
+    yield "Tells", tells(standing.monitor.notify_to, superusers)
+
+
+def _incident_as_json(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.pk,
+        "opened_at": iso(incident.opened_at),
+        "failing_checks": incident.failing_checks,
+    }
 
 
 def _evidence_as_json(shown: Lately) -> dict[str, Any] | None:
-    if shown.facts is None:
+    if not shown.in_full:
         return None
     mail, evidence = template_context(shown.facts, shown.evidence), shown.evidence
-    is_failing = shown.standing.stands is Stands.FAILING
     return {
-        "cause": mail["cause"] if is_failing else None,
-        "summary": mail["summary"] if is_failing else None,
-        "since": mail["since"] if is_failing else None,
+        **{key: mail[key] if shown.failed else None for key in ("cause", "summary", "since")},
         "error_line": mail["error_line"],
         "traceback": mail["traceback"],
         "last_success": run_as_json(evidence.last_success),
@@ -217,10 +208,8 @@ def _snoozed_until(standing: Standing, now: datetime) -> datetime | None:
     return until if until and until > now else None
 
 
-def _schedule(standing: Standing) -> str:
-    monitor = standing.monitor
+def _schedule(monitor: Monitor) -> str:
     try:
-        words = monitor.parsed_schedule().words
+        return f"{monitor.parsed_schedule().words}, {monitor.time_zone}"
     except InvalidSchedule as error:
         return str(error)
-    return f"{words}, {monitor.time_zone}"

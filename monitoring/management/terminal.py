@@ -50,8 +50,9 @@ class Terminal:
         return ("".join(marks) or "-") + " " * (width - max(len(tones), 1))
 
     def wrapped(self, text: str, indent: str = INDENT) -> list[str]:
+        """No line for no text."""
         if self.width is None:
-            return [indent + self.spelt(text)]
+            return [indent + self.spelt(text)] if text else []
         return textwrap.wrap(
             self.spelt(text),
             self.width,

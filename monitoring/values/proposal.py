@@ -37,12 +37,15 @@ class Proposal:
     reasons: tuple[str, ...]
 
 
-def propose(habit: Habit, zone: str) -> Proposal:
-    """For a habit whose interval is known; the schedule is of the zone's clock."""
-    timing = clock_timing(habit, zone)
-    lookback = _lookback(habit, by_clock=timing is not None)
+def propose(habit: Habit, zone: str) -> Proposal | None:
+    """The schedule is of the zone's clock. None where it is not known how often the task runs."""
+    if habit.interval is None or habit.interval_p95 is None:
+        return None
+    usual = habit.interval if habit.is_regular else habit.interval_p95
+    timing = clock_timing(habit, habit.interval, zone)
+    lookback = _lookback(habit, habit.interval if timing else usual)
     if timing and not timing.is_kept(habit.starts, lookback.span):
-        timing, lookback = None, _lookback(habit, by_clock=False)
+        timing, lookback = None, _lookback(habit, usual)
     schedule = timing.schedule if timing else parse_schedule(_every(lookback.interval), zone)
     overlaps = timing is not None and timing.after >= lookback.interval
     expected = (RunStatus.COMPLETED,) if timing and not overlaps else (RunStatus.COMPLETED, RunStatus.RUNNING)
@@ -75,10 +78,8 @@ class _Lookback:
         return timedelta(hours=self.hours)
 
 
-def _lookback(habit: Habit, *, by_clock: bool) -> _Lookback:
+def _lookback(habit: Habit, interval: timedelta) -> _Lookback:
     """1.25 times the interval or, if that is more, the interval and the run; of the guidelines' tasks what they say."""
-    interval = habit.interval if by_clock or habit.is_regular else habit.interval_p95
-    assert interval is not None  # noqa: S101 - a caller's mistake
     with_run = interval + (habit.took_p95 or timedelta(0))
     hours = _as_written(max(with_run, interval * 1.25))
     noun = "the interval" if interval == habit.interval else "the longest usual interval"

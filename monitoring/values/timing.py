@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile
 from math import floor
 from statistics import median
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from monitoring.values.schedule import Schedule, parse_schedule
 CLOCK_SHARE = 0.8  # of the starts that must be near one place on the clock
 EMPTY_SHARE = 0.1  # of the windows that may hold no run: more, and the task does not keep to that schedule
 MOSTLY, MOSTLY_NOT = 0.65, 0.35  # of a weekday's dates: it runs on that day, or does not
+MOMENTS_LOOKED_AT = 1_000  # due ones: more than there are runs, unless these come in bursts
 MARGIN = 5  # minutes from the usual end to the check, as in the seed's examples
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -44,7 +45,7 @@ class Timing:
     def is_kept(self, starts: Sequence[datetime], lookback: timedelta) -> bool:
         """Whether nearly each check would have found a run that started in its window."""
         until = starts[-1] + self.after
-        moments = list(takewhile(until.__ge__, self.schedule.upcoming(starts[0])))
+        moments = list(takewhile(until.__ge__, islice(self.schedule.upcoming(starts[0]), MOMENTS_LOOKED_AT)))
         empty = sum(bisect_left(starts, due - lookback) == bisect_right(starts, due) for due in moments)
         return bool(moments) and empty <= len(moments) * EMPTY_SHARE
 
@@ -58,9 +59,9 @@ class _Beat:
     offsets: tuple[float, ...]
 
 
-def clock_timing(habit: Habit, zone: str) -> Timing | None:
+def clock_timing(habit: Habit, interval: timedelta, zone: str) -> Timing | None:
     """None where the starts keep to no time of the hour, the day, the week or the month."""
-    beat = _beat(habit, zone)
+    beat = _beat(habit, interval, zone)
     if beat is None:
         return None
     after = _check_after(habit, beat)
@@ -69,13 +70,11 @@ def clock_timing(habit: Habit, zone: str) -> Timing | None:
         for start, offset in zip(habit.starts, beat.offsets, strict=True)
         if abs(offset) <= _tolerance(beat.period)
     ]
-    text = _crontab(habit, beat, after, dues)
+    text = _crontab(interval, beat, after, dues)
     return Timing(parse_schedule(text, zone), timedelta(minutes=after)) if text else None
 
 
-def _beat(habit: Habit, zone: str) -> _Beat | None:
-    interval = habit.interval
-    assert interval is not None  # noqa: S101 - a caller's mistake
+def _beat(habit: Habit, interval: timedelta, zone: str) -> _Beat | None:
     minutes = round(interval / _MINUTE)
     if interval < _SUB_HOURLY:
         if minutes < MARGIN or 60 % minutes:
@@ -117,7 +116,7 @@ def _check_after(habit: Habit, beat: _Beat) -> int:
     return max(5 * floor((beat.minute + end + MARGIN) / 5 + 0.5) - beat.minute, 1)
 
 
-def _crontab(habit: Habit, beat: _Beat, after: int, dues: Sequence[datetime]) -> str:
+def _crontab(interval: timedelta, beat: _Beat, after: int, dues: Sequence[datetime]) -> str:
     """Empty where no crontab says it."""
     if beat.period < 60:
         minutes = [*range((beat.minute + after) % beat.period, 60, beat.period)]
@@ -125,10 +124,10 @@ def _crontab(habit: Habit, beat: _Beat, after: int, dues: Sequence[datetime]) ->
     minute = dues[0].minute
     if beat.period == 60:
         weekdays = _weekdays(dues)
-        hours = _hours(habit, dues, weekdays)
+        hours = _hours(interval, dues, weekdays)
         return f"{minute} {_field(hours, _HOURS)} * * {_listed(weekdays, _WEEKDAYS)}" if hours and weekdays else ""
     at = f"{minute} {dues[0].hour}"
-    if habit.interval and habit.interval >= _MONTHLY:
+    if interval >= _MONTHLY:
         ((day, times),) = Counter(due.day for due in dues).most_common(1)
         return f"{at} {day} * *" if day <= 28 and times >= len(dues) * CLOCK_SHARE else ""
     weekdays = _weekdays(dues)
@@ -151,10 +150,10 @@ def _weekdays(dues: Sequence[datetime]) -> list[int]:
     return [day for day in _WEEKDAYS if day not in free]
 
 
-def _hours(habit: Habit, dues: Sequence[datetime], weekdays: Sequence[int]) -> list[int]:
+def _hours(interval: timedelta, dues: Sequence[datetime], weekdays: Sequence[int]) -> list[int]:
     """Those of the day at which it is checked; empty where they are not the same each day."""
     if dues[-1] - dues[0] < _HOURS_KNOWN_FROM:
-        every = round((habit.interval or _HOUR) / _HOUR)
+        every = round(interval / _HOUR)
         return [] if 24 % every else [*range(dues[0].hour % every, 24, every)]
     days = sum(_weekday(day) in weekdays for day in _dates(dues))
     ran = Counter(hour for _, hour in {(due.date(), due.hour) for due in dues})

@@ -1,4 +1,5 @@
 import random
+import timeit
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -45,7 +46,9 @@ def runs_of(
 
 
 def proposed(runs: list[RunFacts], zone: str = "Europe/Berlin") -> Proposal:
-    return propose(habit_of("task", runs), zone)
+    found = propose(habit_of("task", runs), zone)
+    assert found
+    return found
 
 
 def is_weekday(days: int) -> bool:
@@ -162,6 +165,14 @@ def test_irregular_starts_are_called_so_with_how_far_apart_they_come() -> None:
 def test_of_too_few_starts_no_interval_is_told(number: int, often: str) -> None:
     habit = habit_of("task", runs_of([wall(d, 8) for d in range(number)]))
     assert (habit.interval, habit.how_often) == (None, f"too few runs to say: {often}")
+    assert propose(habit, "UTC") is None
+
+
+def test_bursts_far_apart_are_no_schedule_and_take_no_time_to_look_through() -> None:
+    starts = [wall(200 * burst, 0, 5 * n) for burst in range(20) for n in range(10)]
+    found = proposed(runs_of(starts))
+    assert found.expected_statuses == (COMPLETED, RUNNING)
+    assert timeit.timeit(lambda: proposed(runs_of(starts)), number=1) < 2
 
 
 @given(st.lists(st.integers(1, 400_000), min_size=3, max_size=60), st.integers(1, 100_000))
