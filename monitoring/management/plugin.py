@@ -6,6 +6,7 @@ Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries
 
 import argparse
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, plain_lines
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
+_NOT_PLAIN = re.compile(r"[^\n -~]")
 
 
 class NotAsExpected(CommandError):
@@ -82,7 +84,7 @@ class PluginCommand(BaseCommand):
 def as_json(document: object) -> str:
     """What would act on a terminal, or turn a line, is written as its escape, which programs read as the same."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    return "".join(char if char == "\n" or one_line(char) == char else f"\\u{ord(char):04x}" for char in text)
+    return _NOT_PLAIN.sub(lambda found: found[0] if one_line(found[0]) == found[0] else f"\\u{ord(found[0]):04x}", text)
 
 
 def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
