@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.core.management import get_commands
 from django.test import Client
 
 from monitoring.alerting.envelope import envelope
@@ -123,6 +124,15 @@ COMMANDS = [
     ["preview_alert", "--monitor", "{name}", "--kind=mismatch", "--format=html"],
     ["prune_history", "--dry-run"],
 ]
+
+
+# Tried below in ways of their own.
+ELSEWHERE = {"import_monitors", "record_run"}
+
+
+def test_every_command_is_tried() -> None:
+    ours = {name for name, app in get_commands().items() if app == "monitoring"}
+    assert {command[0] for command in COMMANDS} == ours - ELSEWHERE, "write the new ones into COMMANDS"
 
 
 @hostile
