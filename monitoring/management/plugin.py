@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, plain_lines
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
+_NOT_PLAIN = re.compile(r"[^\n -~]")
 
 
 class NotAsExpected(CommandError):
@@ -88,11 +90,7 @@ class PluginCommand(BaseCommand):
 def as_json(document: object, *, is_ascii: bool = False) -> str:
     """What would act on a terminal, or turn a line, is written as its escape, which programs read as the same."""
     text = json.dumps(document, indent=2, ensure_ascii=is_ascii)
-    return "\n".join(map(_escaped, text.split("\n")))
-
-
-def _escaped(line: str) -> str:
-    return "".join(char if one_line(char) == char else f"\\u{ord(char):04x}" for char in line)
+    return _NOT_PLAIN.sub(lambda found: found[0] if one_line(found[0]) == found[0] else f"\\u{ord(found[0]):04x}", text)
 
 
 def as_csv(fields: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:

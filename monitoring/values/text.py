@@ -38,7 +38,7 @@ def head(text: str, limit: int) -> str:
 
 def one_line(text: str) -> str:
     """For a subject or a terminal column: whatever would break the line or turn its direction becomes a space."""
-    if text.isprintable():  # nearly all are, and tables have thousands of cells
+    if text.isprintable():  # no such character is; most text is, and this is quick
         return text
     return "".join(
         " " if unicodedata.category(char) in _BREAKING_CATEGORIES or char in _BIDI_CONTROLS else char for char in text

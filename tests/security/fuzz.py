@@ -243,8 +243,8 @@ def ask(application: Callable[..., Any], request: Request) -> Answer:
 
 
 def fuzz(application: Callable[..., Any], number: int, seed: int) -> Tally:
-    tally, logged = Tally(), _Logged()
-    logging.getLogger().handlers = [logged]
+    tally, logged, root = Tally(), _Logged(), logging.getLogger()
+    handlers, root.handlers = root.handlers, [logged]
     for request, _ in zip(requests(seed), range(number), strict=False):
         logged.failures.clear()
         began = time.monotonic()
@@ -256,6 +256,7 @@ def fuzz(application: Callable[..., Any], number: int, seed: int) -> Tally:
         fault = answer.failure or shown or "\n".join(logged.failures)
         if fault or (answer.status >= 500 and not ready):
             tally.wrong.append(f"{answer.status} for {request!r:.2000}\n{fault}")
+    root.handlers = handlers
     return tally
 
 

@@ -36,8 +36,8 @@ def is_refused(person: str, response: Any) -> bool:
 
 def test_every_address_is_in_the_table_and_nothing_else() -> None:
     known = set(routes(get_resolver().url_patterns))
-    assert not known - set(PAGES), "say in tests/security/pages.py who may open these"
-    assert not set(PAGES) - known, "these are gone: take them out of tests/security/pages.py"
+    assert sorted(known - set(PAGES)) == [], "say in tests/security/pages.py who may open these"
+    assert sorted(set(PAGES) - known) == [], "these are gone: take them out of tests/security/pages.py"
 
 
 def test_every_action_is_in_the_table_and_nothing_else(rf: RequestFactory) -> None:

@@ -11,11 +11,13 @@ import re
 import sys
 import unicodedata
 from email import message_from_bytes, policy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.core.management import get_commands
 from django.test import Client
 
 from monitoring.alerting.envelope import envelope
@@ -26,7 +28,7 @@ from project.logs import LineFormatter
 from tests.admin.people import logged_in
 from tests.alerting.overriding import override
 from tests.factories import make_facts
-from tests.management.calling import call
+from tests.management.calling import Site, call
 from tests.security.conftest import address_of, make_rows
 from tests.security.pages import PAGES
 
@@ -124,6 +126,15 @@ COMMANDS = [
 ]
 
 
+# Tried below in ways of their own.
+ELSEWHERE = {"import_monitors", "record_run"}
+
+
+def test_every_command_is_tried() -> None:
+    ours = {name for name, app in get_commands().items() if app == "monitoring"}
+    assert {command[0] for command in COMMANDS} == ours - ELSEWHERE, "write the new ones into COMMANDS"
+
+
 @hostile
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_no_command_lets_them_act_on_a_terminal(command: list[str], text: str) -> None:
@@ -136,6 +147,15 @@ def test_no_command_lets_them_act_on_a_terminal(command: list[str], text: str) -
         assert MARK in json.dumps(json.loads(called.out))
 
 
+def test_a_jobs_name_acts_on_no_terminal_whatever_becomes_of_it(tmp_path: Path) -> None:
+    """There is no table here to write into, and no such command."""
+    called = Site(tmp_path).manage("record_run", f"{MARK}\x1b[2J\x9b2J", "--", f"no-{MARK}\x1b[2J\n\x9b2J")
+    assert called.code == 127
+    assert f"no-{MARK} [2J" in called.said
+    assert f"{MARK} [2J" in called.said.replace(f"no-{MARK}", ""), "its log says what could not be written"
+    assert not NO_TEXT.search(called.out + called.said)
+
+
 @hostile
 def test_json_says_them_exactly(text: str) -> None:
     make_hostile(text)
@@ -146,7 +166,7 @@ def test_json_says_them_exactly(text: str) -> None:
 
 
 @hostile
-def test_a_bad_configuration_is_refused_without_acting_on_a_terminal(text: str, tmp_path: Any) -> None:
+def test_a_bad_configuration_is_refused_without_acting_on_a_terminal(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({text: {"expected_statuses": [text], "notify_to": [text], text: 1}}))
     for command in (["check_task_status", "--config"], ["import_monitors", "--schedule=@daily"]):
@@ -190,7 +210,7 @@ def _wire(text: str, many: bool = False) -> Any:
     return message_from_bytes(envelope(message).message().as_bytes(), policy=policy.default)
 
 
-def test_a_project_template_reaches_no_setting_and_no_request(settings: Any, tmp_path: Any) -> None:
+def test_a_project_template_reaches_no_setting_and_no_request(settings: Any, tmp_path: Path) -> None:
     """Django gives a template what it is rendered with and no more; what is put into one is no template itself."""
     names = ("settings.SECRET_KEY", "settings", "request", "user", "perms", "debug")
     source = "".join(f"{{{{ {name} }}}}" for name in names)

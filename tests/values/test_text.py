@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.values.text import NAME_MAX, error_line, head, one_line, storable, storable_name, tail
+from monitoring.values.text import NAME_MAX, error_line, head, one_line, plain_lines, storable, storable_name, tail
 
 _any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -78,6 +78,10 @@ def test_one_line_is_one_line(text: str) -> None:
     assert len(line) == len(text)
     assert line.encode()[:1] != b"\n"
     assert one_line(line) == line
+
+
+def test_plain_lines_are_lines_still() -> None:
+    assert plain_lines("a\x1b[2Jb\n\u202ec\r\nd") == "a [2Jb\n c \nd"
 
 
 TRACEBACK = """Traceback (most recent call last):
