@@ -27,7 +27,7 @@ from tests.factories import NOW, ago, make_run
 
 pytestmark = pytest.mark.django_db
 
-SOON = 0.02  # seconds: long enough to be scheduled, short enough to be waited for
+SOON = 0.1  # seconds: long enough to be scheduled, short enough to be waited for
 
 
 def event_of(signal: str, task: Task, exc: BaseException | None, now: datetime) -> RunEvent:
