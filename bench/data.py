@@ -95,9 +95,12 @@ def _indexes() -> list[Any]:
     return [index for index in BackgroundTask._meta.indexes if index.name in there]
 
 
-def analyze() -> None:
+def analyze(*models: Any) -> None:
+    """All tables, or those of these models: the runs' takes a minute."""
+    command = "ANALYZE" if connection.vendor == "sqlite" else "VACUUM (ANALYZE)"
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM (ANALYZE)")
+        for table in [model._meta.db_table for model in models] or [""]:
+            cursor.execute(f"{command} {table}")
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -150,7 +153,8 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
     """Replaces all monitors, due now: so great a share of them fail. `crons` is how many different schedules there are."""
     from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 
-    for model in (Delivery, Message, Alert, Incident, MonitorState, Monitor):
+    replaced = (Delivery, Message, Alert, Incident, MonitorState, Monitor)
+    for model in replaced:
         model.objects.all()._raw_delete("default")
     zones = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
     made = []
@@ -170,7 +174,7 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
         )
     Monitor.objects.bulk_create(made, batch_size=1_000)
     plan_all()
-    analyze()
+    analyze(*replaced)
 
 
 def look_back(incidents: int) -> None:
@@ -236,7 +240,7 @@ def look_back(incidents: int) -> None:
             for alert, message in zip(alerts, messages, strict=True)
         )
     tick(NOW)
-    analyze()
+    analyze(Delivery, Message, Alert, Incident, Monitor)
 
 
 def plan_all() -> None:

@@ -27,19 +27,29 @@ TITLES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=TITLES, action="append", help="leave the others out; may be given again")
+    parser.add_argument("--database", choices=DATABASES, action="append", help="leave the other out")
     parser.add_argument("--runs", type=int, default=SIZES[-1])
+    parser.add_argument(
+        "--smaller", action=argparse.BooleanOptionalAction, default=True, help="rounds over fewer runs too"
+    )
     parser.add_argument("--monitors", type=int, default=10_000)
     parser.add_argument("--data", type=Path, default=Path("var/bench"))
     parser.add_argument("--results", type=Path, default=Path("bench/results"))
     parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page of what is there")
     options = parser.parse_args()
-    for database in () if options.write_only else DATABASES:
-        for size in (size for size in SIZES if size <= options.runs):
-            _measure("rounds", database, size, options)
-        for name in ("pages", "backtest", "retention"):
-            _measure(name, database, options.runs, options)
-        _measure("mails", database, SIZES[0], options)
+    for database in () if options.write_only else options.database or DATABASES:
+        for name in options.only or TITLES:
+            for size in _sizes(name, options):
+                _measure(name, database, size, options)
     write(options.results)
+
+
+def _sizes(name: str, options: argparse.Namespace) -> list[int]:
+    if name == "mails":
+        return [min(SIZES[0], options.runs)]
+    smaller = [size for size in SIZES if size < options.runs] if name == "rounds" and options.smaller else []
+    return [*smaller, options.runs]
 
 
 def _measure(name: str, database: str, runs: int, options: argparse.Namespace) -> None:

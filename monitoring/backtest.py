@@ -10,14 +10,15 @@ from itertools import takewhile
 from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
 from monitoring.alerting.words import summary_of
 from monitoring.checking.backtest import known_since, replay
-from monitoring.checking.incidents import after_check
+from monitoring.checking.incidents import after_check, wishes_of
 from monitoring.conf import conf
-from monitoring.models import Incident, Monitor, MonitorState
+from monitoring.models import Monitor, MonitorState
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Check, Outcome
 from monitoring.values.schedule import Schedule
+from monitoring.values.span import Span
 from monitoring.values.text import one_line, written_span
 
 DAY = timedelta(days=1)
@@ -122,7 +123,7 @@ class BackTest:
 
 def trial_of(monitor: Monitor) -> Trial:
     """As the monitor stands in memory, saved or not."""
-    policy = policy_of(monitor, MonitorState())
+    policy = policy_of(wishes_of(monitor, MonitorState()))
     try:
         return Trial(monitor.name, monitor.expectation(()), monitor.parsed_schedule(), policy)
     except (TypeError, ValueError) as error:
@@ -173,8 +174,8 @@ class _Course:
         self.checks = 0
         self.reason = ""  # why one could not be judged
         self.said: list[Said] = []
-        self.incidents: list[Incident] = []
-        self._open: Incident | None = None
+        self.incidents: list[Span] = []
+        self._open: Span | None = None
         self._failed: Outcome | None = None
 
     def check(self, outcome: Outcome) -> None:
@@ -196,7 +197,7 @@ class _Course:
         while self._open and self._failed and (due := next_reminder(self._open, self.policy)) and due < before:
             self._decide(self._open, self._failed, due)
 
-    def _decide(self, incident: Incident, outcome: Outcome, at: datetime) -> None:
+    def _decide(self, incident: Span, outcome: Outcome, at: datetime) -> None:
         decision = decide(incident, self.policy, at)
         if decision.speaks:
             self.said.append(Said(at, decision, outcome, incident.opened_at))

@@ -13,7 +13,7 @@ from monitoring.alerting.recipients import superuser_addresses, told_of
 from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.incidents import Tracked, close_unwatched, foresee, lasting, note_told, still_open, track
-from monitoring.models import Heartbeat, Incident, Monitor, MonitorState, database_alias
+from monitoring.models import Heartbeat, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
@@ -127,7 +127,7 @@ def remind(now: datetime) -> Round:
     """
     using, superusers = database_alias(), superuser_addresses()
     asked = lasting(now, using)
-    speaking = [incident.pk for incident, monitor, state in asked if _decided(incident, monitor, state, now).speaks]
+    speaking = [span.pk for span, wishes in asked if span.pk and decide(span, policy_of(wishes), now).speaks]
     said: list[Announcement] = []
     for start in range(0, len(speaking), BATCH):
         with transaction.atomic(using=using, durable=True):
@@ -175,11 +175,7 @@ def _round(
 
 
 def _decision(tracked: Tracked, now: datetime) -> Decision:
-    return _decided(tracked.incident, tracked.monitor, tracked.state, now)
-
-
-def _decided(incident: Incident, monitor: Monitor, state: MonitorState, now: datetime) -> Decision:
-    return decide(incident, policy_of(monitor, state), now)
+    return decide(tracked.incident, policy_of(tracked.wishes), now)
 
 
 def _announced(
@@ -189,9 +185,9 @@ def _announced(
     if not decision.speaks:
         return None
     if decision is Decision.RECOVERED:
-        recipients = told.get(tracked.incident.pk, ())
+        recipients = told.get(tracked.incident.pk or 0, ())
         return Announcement(tracked.facts, recipients, tracked.incident) if recipients else None
-    return Announcement(tracked.facts, tuple(tracked.monitor.notify_to) or superusers, tracked.incident)
+    return Announcement(tracked.facts, tracked.notify_to or superusers, tracked.incident)
 
 
 def _owe(announcements: Sequence[Announcement], now: datetime, using: str) -> None:

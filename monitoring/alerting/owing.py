@@ -1,12 +1,13 @@
 """What is owed becomes rows: an alert with its facts, and a delivery for each address that must learn of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from monitoring.models import Alert, Delivery, Incident
 from monitoring.models.rows import insert
 from monitoring.values.facts import Facts
+from monitoring.values.span import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,14 @@ class Announcement:
 
     facts: Facts
     recipients: tuple[str, ...]
-    incident: Incident | None = None
+    incident: Incident | Span | None = None
 
 
-def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> list[Alert]:
-    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges."""
+def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Iterator[Alert]:
+    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges.
+
+    The alerts that it gives back are made of what was written when somebody asks for them.
+    """
     alerts = [
         {
             "kind": announcement.facts.kind,
@@ -37,6 +41,6 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> lis
         for address in announcement.recipients
     ]
     insert(Delivery, deliveries, using)
-    return [
+    return (
         Alert.from_db(using, ("id", *alert), (key, *alert.values())) for key, alert in zip(keys, alerts, strict=True)
-    ]
+    )

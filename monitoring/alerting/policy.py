@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 
-from monitoring.models import Incident, Monitor, MonitorState, Repeat
+from monitoring.models import Incident, Repeat
+from monitoring.values.span import Span, Wishes
 
 
 class Decision(Enum):
@@ -48,17 +50,18 @@ class Policy:
     snoozed_until: datetime | None = None
 
 
-def policy_of(monitor: Monitor, state: MonitorState) -> Policy:
+@lru_cache(maxsize=1_000)  # most monitors' people want the same
+def policy_of(wishes: Wishes) -> Policy:
     return Policy(
-        repeat=Repeat(monitor.repeat),
-        repeat_every=timedelta(hours=monitor.repeat_hours or 1),
-        tell_recovery=monitor.tell_recovery,
-        alert_after=monitor.alert_after,
-        snoozed_until=state.snoozed_until,
+        repeat=Repeat(wishes.repeat),
+        repeat_every=timedelta(hours=wishes.repeat_hours or 1),
+        tell_recovery=wishes.tell_recovery,
+        alert_after=wishes.alert_after,
+        snoozed_until=wishes.snoozed_until,
     )
 
 
-def decide(incident: Incident, policy: Policy, now: datetime) -> Decision:
+def decide(incident: Incident | Span, policy: Policy, now: datetime) -> Decision:
     """Asked after each check of an incident's monitor, and each minute while the incident is open."""
     if incident.closed_at:
         # Snoozed or not: who was told that it fails would else believe so for ever.
@@ -72,12 +75,12 @@ def decide(incident: Incident, policy: Policy, now: datetime) -> Decision:
     return Decision.REMINDED if _is_time_again(incident, incident.told_at, policy, now) else Decision.QUIET_TOLD
 
 
-def next_reminder(incident: Incident, policy: Policy) -> datetime | None:
+def next_reminder(incident: Incident | Span, policy: Policy) -> datetime | None:
     """The first instant at which time alone makes them be told again; None where only a check does."""
     return incident.told_at + policy.repeat_every if incident.told_at and policy.repeat is Repeat.HOURS else None
 
 
-def _is_time_again(incident: Incident, told_at: datetime, policy: Policy, now: datetime) -> bool:
+def _is_time_again(incident: Incident | Span, told_at: datetime, policy: Policy, now: datetime) -> bool:
     if policy.repeat is Repeat.EVERY_CHECK:
         return incident.last_failed_at > told_at
     due = next_reminder(incident, policy)

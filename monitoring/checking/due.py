@@ -12,11 +12,12 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
-from monitoring.models import DependentTask, Monitor, MonitorState, database_alias
+from monitoring.models import DependentTask, Monitor, MonitorState
 from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
+from monitoring.values.span import Wishes
 
 # When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
@@ -81,16 +82,13 @@ class Due:
     next_due: datetime | None = None
 
     @property
-    def monitor(self) -> Monitor:
-        """As much of it as is told of: another column would be asked for when it is used."""
-        row = self.row
-        values = [*row[:3], _listed(row.expected_statuses), row.lookback_hours, _listed(row.notify_to), *row[6:14]]
-        return Monitor.from_db(database_alias(), Watched._fields[:14], values)
+    def notify_to(self) -> tuple[str, ...]:
+        return tuple(_listed(self.row.notify_to)) if self.problem else self.check.expectation.notify_to
 
     @property
-    def state(self) -> MonitorState:
-        values = [self.row.id, _aware(self.row.snoozed_until)]
-        return MonitorState.from_db(database_alias(), ("monitor_id", "snoozed_until"), values)
+    def wishes(self) -> Wishes:
+        row = self.row
+        return Wishes(row.repeat, row.repeat_hours, row.tell_recovery, row.alert_after, _aware(row.snoozed_until))
 
 
 def among(keys: Collection[int], using: str) -> RawSQL:

@@ -71,9 +71,9 @@ def _outcome(check: Check, started: RunFacts | None, waiting: RunFacts | None) -
     expected = check.expectation.expected_statuses
     run = started or _answer_before_start(check, waiting)
     if run is None:
-        return Outcome(check=check, verdict=Verdict.NOT_EXECUTED, waiting=waiting)
+        return Outcome(check, Verdict.NOT_EXECUTED, waiting=waiting)
     verdict = Verdict.AS_EXPECTED if run.status in expected else Verdict.STATUS_MISMATCH
-    return Outcome(check=check, verdict=verdict, run=run, waiting=waiting)
+    return Outcome(check, verdict, run, waiting)
 
 
 def _answer_before_start(check: Check, waiting: RunFacts | None) -> RunFacts | None:

@@ -1,10 +1,8 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
@@ -13,22 +11,20 @@ from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.models.rows import insert, update
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Outcome
+from monitoring.values.span import Span, Wishes
 
-# What `decide` asks of an open incident, of its monitor and of that one's state; facts are long and seldom needed.
-_OF_INCIDENT = ("id", "closed_at", "last_failed_at", "failing_checks", "told_at", "acknowledged_at")
-_OF_MONITOR = ("id", "repeat", "repeat_hours", "tell_recovery", "alert_after")
-_OF_STATE = ("monitor_id", "snoozed_until")
-_OF_EACH_FAILURE = ("failing_checks", "last_failed_at", "facts", "run_id")
+# What `decide` asks of an open incident and of its monitor; facts are long and seldom needed.
+_SPAN = ("opened_at", "last_failed_at", "failing_checks", "closed_at", "told_at", "acknowledged_at", "pk")
+_WISHES = ("repeat", "repeat_hours", "tell_recovery", "alert_after", "state__snoozed_until")
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
+class Tracked(NamedTuple):
     """An incident as a check left it, and the facts to tell of it: of its last failing check, or of its recovery."""
 
-    monitor: Monitor
-    state: MonitorState
-    incident: Incident
+    incident: Span
     facts: Facts
+    notify_to: tuple[str, ...]
+    wishes: Wishes
 
 
 def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
@@ -37,25 +33,24 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     Called with the monitors' states locked, so that no other check opens or closes incidents of theirs meanwhile.
     """
     # Locked, since another worker may just remind of one: what it owes must be known before this decides.
-    locked = _open_of(claimed, using).select_for_update(of=("self",)).order_by("id")
+    locked = _open_of(claimed, using).select_for_update().order_by("id")
     tracked = _tracked(claimed, outcomes, locked, now)
-    incidents = Incident.objects.using(using)
-    changed = [each.incident for each in tracked if each]
-    closed = among([incident.pk for incident in changed if incident.closed_at], using)
-    incidents.filter(pk__in=closed).update(closed_at=now)
-    lasting = [incident for incident in changed if incident.pk and not incident.closed_at]
-    update(Incident, "id", [_columns(incident, "id", *_OF_EACH_FAILURE) for incident in lasting], using)
-    opened = [incident for incident in changed if incident.pk is None]
-    columns = ("monitor_id", "monitor_name", "task_name", "opened_at", *_OF_EACH_FAILURE)
-    for incident, key in zip(
-        opened, insert(Incident, [_columns(each, *columns) for each in opened], using), strict=True
-    ):
+    changed = [
+        (due, outcome, each) for due, outcome, each in zip(claimed, outcomes, tracked, strict=True) if each is not None
+    ]
+    closed = among([each.incident.pk for _, _, each in changed if each.incident.pk and each.incident.closed_at], using)
+    Incident.objects.using(using).filter(pk__in=closed).update(closed_at=now)
+    failing = [(due, each, _found(each, outcome)) for due, outcome, each in changed if not each.incident.closed_at]
+    lasting = [{"id": each.incident.pk, **found} for _, each, found in failing if each.incident.pk]
+    update(Incident, "id", lasting, using)
+    opened = [(due.row, each.incident, found) for due, each, found in failing if each.incident.pk is None]
+    rows = [
+        {"monitor_id": row.id, "monitor_name": row.name, "task_name": row.task_name, "opened_at": now, **found}
+        for row, _, found in opened
+    ]
+    for (_, incident, _), key in zip(opened, insert(Incident, rows, using), strict=True):
         incident.pk = key
     return tracked
-
-
-def _columns(incident: Incident, *names: str) -> dict[str, Any]:
-    return {name: getattr(incident, name) for name in names}
 
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
@@ -63,18 +58,12 @@ def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
-def lasting(now: datetime, using: str) -> Iterator[tuple[Incident, Monitor, MonitorState]]:
+def lasting(now: datetime, using: str) -> Iterator[tuple[Span, Wishes]]:
     """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
-    columns = [*_OF_INCIDENT, *(f"monitor__{name}" for name in _OF_MONITOR)]
-    columns += [f"monitor__state__{name}" for name in _OF_STATE]
+    columns = *_SPAN, *(f"monitor__{name}" for name in _WISHES)
     for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns):
-        values = iter(row)
-        yield (
-            Incident.from_db(using, _OF_INCIDENT, list(islice(values, len(_OF_INCIDENT)))),
-            Monitor.from_db(using, _OF_MONITOR, list(islice(values, len(_OF_MONITOR)))),
-            MonitorState.from_db(using, _OF_STATE, list(values)),
-        )
+        yield Span(*row[: len(_SPAN)]), Wishes(*row[len(_SPAN) :])
 
 
 def still_open(keys: Collection[int], using: str) -> list[Tracked]:
@@ -82,10 +71,19 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
     incidents = Incident.objects.using(using).filter(pk__in=among(keys, using), closed_at=None, monitor__enabled=True)
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
-        Tracked(incident.monitor, incident.monitor.state, incident, facts)
+        Tracked(
+            Span(*(getattr(incident, name) for name in _SPAN)),
+            facts,
+            tuple(incident.monitor.notify_to),
+            wishes_of(incident.monitor, incident.monitor.state),
+        )
         for incident in locked
         if incident.monitor and (facts := found_by(incident))
     ]
+
+
+def wishes_of(monitor: Monitor, state: MonitorState) -> Wishes:
+    return Wishes(monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until)
 
 
 def found_by(incident: Incident) -> Facts | None:
@@ -99,9 +97,9 @@ def found_by(incident: Incident) -> Facts | None:
         return None
 
 
-def note_told(incidents: Sequence[Incident], now: datetime, using: str) -> None:
+def note_told(incidents: Sequence[Incident | Span], now: datetime, using: str) -> None:
     """Their people are owed a mail as of now."""
-    told = among([incident.pk for incident in incidents], using)
+    told = among([incident.pk for incident in incidents if incident.pk], using)
     Incident.objects.using(using).filter(pk__in=told).update(told_at=now)
 
 
@@ -121,38 +119,42 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
 
 def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
     keys = among([due.row.id for due in looked_at], using)
-    return Incident.objects.using(using).filter(closed_at=None, monitor__in=keys).defer("facts")
+    return Incident.objects.using(using).filter(closed_at=None, monitor__in=keys)
 
 
 def _tracked(
-    looked_at: Sequence[Due], outcomes: Sequence[Outcome], known: Iterable[Incident], now: datetime
+    looked_at: Sequence[Due], outcomes: Sequence[Outcome], known: QuerySet[Incident], now: datetime
 ) -> list[Tracked | None]:
-    open_of = {incident.monitor_id: incident for incident in known}
+    open_of = {row[0]: Span(*row[1:]) for row in known.values_list("monitor_id", *_SPAN)}
     return [
         _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
 
 
-def _track(due: Due, outcome: Outcome, incident: Incident | None, now: datetime) -> Tracked | None:
+def _track(due: Due, outcome: Outcome, incident: Span | None, now: datetime) -> Tracked | None:
     incident = after_check(incident, outcome.is_as_expected, now)
     if incident is None:
         return None
-    facts = facts_of(outcome, due.row.time_zone)
-    if incident.pk is None:
-        incident.monitor_id, incident.monitor_name, incident.task_name = due.row.id, due.row.name, due.row.task_name
-    if not incident.closed_at:
-        incident.facts = facts.to_json()
-        incident.run_id = outcome.run.id if outcome.run else None
-    return Tracked(due.monitor, due.state, incident, facts)
+    return Tracked(incident, facts_of(outcome, due.row.time_zone), due.notify_to, due.wishes)
 
 
-def after_check(incident: Incident | None, is_as_expected: bool, now: datetime) -> Incident | None:
+def after_check(incident: Span | None, is_as_expected: bool, now: datetime) -> Span | None:
     """A monitor's open incident as a check leaves it: opened, carried on or closed; None where all is fine and was."""
     if incident is None:
-        return None if is_as_expected else Incident(opened_at=now, last_failed_at=now)
+        return None if is_as_expected else Span(opened_at=now, last_failed_at=now)
     if is_as_expected:
         incident.closed_at = now
     else:
         incident.failing_checks += 1
         incident.last_failed_at = now
     return incident
+
+
+def _found(tracked: Tracked, outcome: Outcome) -> dict[str, Any]:
+    """The columns that each failing check writes."""
+    return {
+        "failing_checks": tracked.incident.failing_checks,
+        "last_failed_at": tracked.incident.last_failed_at,
+        "facts": tracked.facts.to_json(),
+        "run_id": outcome.run.id if outcome.run else None,
+    }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Self
 
 from django.db.models import TextChoices
@@ -62,8 +63,11 @@ class Facts:
     time_zone: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return values | {name: values[name].isoformat() for name in _TIMES if values[name]}
+        values: dict[str, Any] = dict(zip(_NAMES, _values(self), strict=True))
+        for name in _TIMES:
+            if values[name]:
+                values[name] = values[name].isoformat()
+        return values
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
@@ -72,6 +76,10 @@ class Facts:
         known |= {name: datetime.fromisoformat(known[name]) for name in _TIMES if known.get(name)}
         known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks") if name in known}
         return cls(**known | {"kind": AlertKind(known["kind"])})
+
+
+_NAMES = tuple(field.name for field in fields(Facts))
+_values = attrgetter(*_NAMES)
 
 
 def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from monitoring.values.expectation import Expectation
 
@@ -66,8 +67,7 @@ class Verdict(StrEnum):
     """The question could not be asked, for instance since the context model is gone; `reason` says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`run` decided the verdict (None: there was none); `waiting` is the newest run submitted that never started."""
 
     check: Check

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
-from monitoring.models import Incident, Monitor, MonitorState, Repeat
+from monitoring.models import Incident, Repeat
+from monitoring.values.span import Wishes
 from tests.factories import NOW, ago
 
 ONCE = {"repeat": Repeat.ONCE}
@@ -71,8 +72,7 @@ def test_each_decision_has_a_row_in_the_table() -> None:
 
 
 def test_the_policy_is_what_the_monitor_and_its_state_say() -> None:
-    monitor = Monitor(repeat=Repeat.HOURS, repeat_hours=4, tell_recovery=False, alert_after=3)
-    assert policy_of(monitor, MonitorState(snoozed_until=NOW)) == Policy(
+    assert policy_of(Wishes("hours", 4, tell_recovery=False, alert_after=3, snoozed_until=NOW)) == Policy(
         repeat=Repeat.HOURS,
         repeat_every=timedelta(hours=4),
         tell_recovery=False,

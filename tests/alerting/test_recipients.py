@@ -154,7 +154,7 @@ def test_a_superuser_without_any_address_is_no_error(other_models: Apps, monkeyp
 
 
 def announce(*addresses: str, **facts: Any) -> list[Alert]:
-    return owe([Announcement(make_facts(**facts), addresses)], NOW, database_alias())
+    return list(owe([Announcement(make_facts(**facts), addresses)], NOW, database_alias()))
 
 
 def test_an_alert_is_owed_to_each_address() -> None:
@@ -198,7 +198,7 @@ def test_owing_takes_two_statements_however_much_is_owed(django_assert_num_queri
 
 def test_nothing_to_say_owes_nothing(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
-        assert owe([], NOW, database_alias()) == []
+        assert list(owe([], NOW, database_alias())) == []
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 255, "🛰️", "line\nbreak", "'; DROP TABLE alert; --"])

@@ -181,7 +181,7 @@ def test_a_context_that_is_rare_is_not_looked_for_in_all_that_ever_ran() -> None
 
 def test_a_context_model_that_is_gone_since_is_said_and_stops_no_other() -> None:
     make_run(status="Stopped")
-    alerts = owe(
+    owed = owe(
         [
             Announcement(make_facts(context_model="gone.models.Session", context_type="x"), ()),
             Announcement(make_facts(context_model="gap.models.IngestorSession", context_type="x"), ()),
@@ -190,7 +190,7 @@ def test_a_context_model_that_is_gone_since_is_said_and_stops_no_other() -> None
         NOW,
         database_alias(),
     )
-    gone, empty, plain = gather(alerts, LATER)
+    gone, empty, plain = gather(list(owed), LATER)
     assert "no installed app has the label or module 'gone'" in gone.problem
     assert (gone.gathered_at, gone.runs) == (None, ())
     assert (empty.problem, empty.runs) == ("", ())
@@ -199,7 +199,7 @@ def test_a_context_model_that_is_gone_since_is_said_and_stops_no_other() -> None
 
 def test_a_table_that_is_missing_spoils_no_transaction() -> None:
     make_run(status="Stopped")
-    alerts = owe(
+    owed = owe(
         [
             Announcement(make_facts(context_model="gap.models.IngestorSession", context_type="x"), ()),
             Announcement(make_facts(), ()),
@@ -209,7 +209,7 @@ def test_a_table_that_is_missing_spoils_no_transaction() -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE gap_ingestorsession RENAME TO gap_renamed")
-    missing, plain = gather(alerts, LATER)
+    missing, plain = gather(list(owed), LATER)
     assert missing.problem.startswith("context model 'gap.models.IngestorSession': ")
     assert "\n" not in missing.problem
     assert len(plain.runs) == 1
