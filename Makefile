@@ -63,7 +63,7 @@ bench-scale: services
 	$(BIN)/python -m bench.scale --data $(DATA) --runs $(RUNS)
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --extra site --extra postgres --extra metrics -o requirements.txt
 	$(BIN)/uv pip compile pyproject.toml -q --upgrade --universal --generate-hashes --no-header --all-extras --group dev -o requirements-dev.txt
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --group services -o requirements-services.txt
 
