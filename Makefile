@@ -7,6 +7,7 @@ help:
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
+	@echo 'make outages stops queue and database for up to a minute and counts what was lost and late; 3 minutes'
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about 25 minutes'
@@ -29,6 +30,10 @@ test: lint services
 # Real processes, signals and servers; docs/reliability.md shows what came of it.
 faults: services
 	$(BIN)/python -m tests.faults
+
+# All at once, in real time.
+outages: services
+	$(BIN)/python -m tests.outages
 
 # The same under Django 6.1, where there is a Python that it runs on.
 PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
@@ -76,4 +81,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock
+.PHONY: help demo run test faults outages test-django6 test-django6-if-possible lint services screenshots-mail bench-recording bench-scale lock

@@ -345,7 +345,7 @@ class Writer:
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
                 event = {"event": "runs-lost", "runs": lost}
-            logger.warning("%d runs are over: their workers are dead", lost, extra=event)
+                logger.warning("%d runs are over: their workers are dead", lost, extra=event)
             forget_the_dead(now, using)
             self._ask_about_losses(now, dead_workers(now, using))
 
