@@ -13,10 +13,13 @@ from monitoring.conf import conf
 from monitoring.journal import log_owed, log_round, log_sent
 from monitoring.models import database_now
 from monitoring.recording.spool import write_kept
+from monitoring.recording.writer import wait_for_a_beat
 from monitoring.retention import politely, prune
 from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
+
+FIRST_BEAT_WITHIN = 1.0  # seconds; a process that has beaten once waits no more
 
 # What is left is sent by the next minute's dispatch.
 SENDING_MAX = timedelta(minutes=2)
@@ -53,6 +56,7 @@ def monitor_task_status(config: Any) -> dict[str, str]:
 def tick_monitors() -> None:
     """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
     write_kept()  # runs that have ended are to be judged as they ended
+    wait_for_a_beat(FIRST_BEAT_WITHIN)  # the first round after an outage is to know who records from now on
     found = tick(database_now())
     log_round(found)
     if found.announcements:

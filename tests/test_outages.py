@@ -6,6 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import DatabaseError
+from django.utils import timezone
+from huey.contrib.djhuey import HUEY
 
 from monitoring import tick as story
 from monitoring.models import Alert, Heartbeat, Incident, Outage
@@ -13,7 +15,9 @@ from monitoring.models.heartbeat import TICK
 from monitoring.telling import tell
 from monitoring.tick import tick
 from monitoring.values.facts import AlertKind
+from tests.consumer import START_DEADLINE, consumer, launched, wait_for
 from tests.factories import NOW, ago, make_monitor, make_run
+from tests.faults.world import pass_time
 
 pytestmark = pytest.mark.django_db
 
@@ -170,3 +174,20 @@ def test_a_run_that_was_found_decides_whatever_was_down() -> None:
     make_monitor(due_at=DUE, lookback_hours=1)
     tick(NOW)
     assert kinds() == [AlertKind.MONITOR_DOWN, AlertKind.STATUS_MISMATCH]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_consumers_that_come_up_after_a_night_say_it_once() -> None:
+    HUEY.flush()
+    with consumer():
+        wait_for(lambda: Heartbeat.objects.filter(name=TICK).exists())
+    pass_time(hours=6)
+    make_monitor(due_at=timezone.now() - timedelta(hours=1), schedule="35 * * * *", lookback_hours=1)
+    with launched() as first, launched() as second:
+        for each in (first, second):
+            wait_for(lambda each=each: each.is_ready() and "tick_monitors: " in each.output(), START_DEADLINE)
+        wait_for(lambda: Alert.objects.count() == 2)
+    assert sorted(kinds()) == [AlertKind.MONITOR_DOWN, AlertKind.NOT_JUDGED]
+    outage = Outage.objects.get()
+    assert outage.silent_from is not None
+    assert outage.ended_at - outage.began_at > timedelta(hours=5)
