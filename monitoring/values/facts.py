@@ -8,6 +8,7 @@ from django.db.models import TextChoices
 
 from monitoring.values.outage import NOTHING_ALIVE, Down
 from monitoring.values.outcome import Outcome, Verdict
+from monitoring.values.text import written_span
 
 
 class AlertKind(TextChoices):
@@ -107,7 +108,7 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
 def facts_of_outage(down: Down) -> Facts:
     """The facts of an outage of the monitor itself: its first and its last moment stand as those of a run do."""
     late = "1 monitor was" if down.late == 1 else f"{down.late} monitors were"
-    recorded = f"{NOTHING_ALIVE} {down.silent}" if down.silent else "runs went on being recorded"
+    silent = down.silent and f"for {written_span(down.silent.length)} of it {NOTHING_ALIVE}"
     return Facts(
         kind=AlertKind.MONITOR_DOWN,
         task_name=TICK_TASK,
@@ -117,5 +118,5 @@ def facts_of_outage(down: Down) -> Facts:
         check_time=down.span.ended_at,
         started_at=down.span.began_at,
         finished_at=down.span.ended_at,
-        reason=f"{late} due, to be checked once each from now on; {recorded}",
+        reason=f"{late} due, to be checked once each from now on; {silent or 'runs went on being recorded'}",
     )

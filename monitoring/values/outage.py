@@ -16,6 +16,10 @@ class Span:
     began_at: datetime
     ended_at: datetime
 
+    @property
+    def length(self) -> timedelta:
+        return self.ended_at - self.began_at
+
     def __str__(self) -> str:
         return f"from {_written(self.began_at)} to {_written(self.ended_at)}"
 
