@@ -13,7 +13,8 @@ class MonitoringConfig(AppConfig):
         from monitoring.alerting import tracking
         from monitoring.recording import huey
 
-        huey.connect(except_for=[tasks.tick_monitors, tasks.dispatch_owed, tasks.prune_history])
+        ours = [tasks.tick_monitors, tasks.say_all_is_well, tasks.dispatch_owed, tasks.prune_history]
+        huey.connect(except_for=ours)
         tracking.connect()
 
         # A project that uses Celery has loaded it by now: its workers before anything else. To others it costs nothing.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -113,6 +114,19 @@ def check_mail_timeout(**kwargs: Any) -> list[checks.CheckMessage]:
             "Mails are sent without a time-out: a mail server that hangs would hold up a worker for ever.",
             hint="Set EMAIL_TIMEOUT = 10, or with MAILERS the option 'timeout'.",
             id="monitoring.W005",
+        )
+    ]
+
+
+@checks.register
+def check_metrics(**kwargs: Any) -> list[checks.CheckMessage]:
+    if check_settings() or not conf().METRICS_TOKEN or find_spec("prometheus_client"):
+        return []
+    return [
+        checks.Warning(
+            "There is a METRICS_TOKEN, but what /metrics is written with is not installed: it answers 404.",
+            hint="Install the extra 'metrics', or prometheus-client.",
+            id="monitoring.W006",
         )
     ]
 

@@ -16,6 +16,8 @@ CONTEXT_FIELDS = MappingProxyType(
     {"gap.models.IngestorSession": "ingestor_type", "gap.models.CollectorSession": "ingestor_type"}
 )
 
+TOKEN_MIN = 16  # characters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conf:
@@ -37,6 +39,12 @@ class Conf:
     KEEP_INCIDENTS_DAYS: int | None = 365
     """The same for closed incidents, and for alerts and messages."""
 
+    PING_URL: str = ""
+    """What is asked for after each round while all is well, at a service that tells people when that stays away."""
+
+    METRICS_TOKEN: str = ""
+    """Who sends it as `Authorization: Bearer …` may read `/metrics`; empty: only staff may."""
+
     NOT_RECORDED: Collection[str] = ()
     """Names of tasks whose runs leave no row."""
 
@@ -51,6 +59,8 @@ _TYPES: Mapping[object, Any] = {
     "SPOOL_DIR": str,
     "KEEP_RUNS_DAYS": int | None,
     "KEEP_INCIDENTS_DAYS": int | None,
+    "PING_URL": str,
+    "METRICS_TOKEN": str,
     "NOT_RECORDED": (list, tuple, set, frozenset),
     "WITHOUT_PARAMETERS": (list, tuple, set, frozenset),
 }
@@ -86,6 +96,15 @@ def _parse(given: object) -> Conf:
             raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
     if (url := given.get("SITE_URL")) and not _is_site(url):
         raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
+    # What is wrong with secrets is said without them.
+    if (url := given.get("PING_URL")) and not (_is_site(url) and _is_one_word(url)):
+        raise ImproperlyConfigured(
+            "MONITORING['PING_URL'] is no address; one such as https://switch.example.org/ping/ID is wanted"
+        )
+    if (token := given.get("METRICS_TOKEN")) and not (len(token) >= TOKEN_MIN and _is_one_word(token)):
+        raise ImproperlyConfigured(
+            f"MONITORING['METRICS_TOKEN'] is no token; {TOKEN_MIN} ASCII characters or more, without spaces, are wanted"
+        )
     if given.get("DIGEST_OVER", 0) < 0:
         raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] is {given['DIGEST_OVER']}; 0 or more is wanted")
     for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
@@ -103,6 +122,10 @@ def _parse(given: object) -> Conf:
             if not isinstance(name, str):
                 raise ImproperlyConfigured(f"MONITORING[{key!r}] has {name!r}; names of tasks are wanted")
     return Conf(**given)
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_site(url: str) -> bool:

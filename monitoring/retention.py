@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 
 from monitoring.checking.due import among
 from monitoring.conf import conf
-from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, database_alias
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Outage, database_alias
 from monitoring.values.run_event import RunStatus
 
 # Rows deleted in one transaction. SQLite has one write lock: it is held for some tens of milliseconds.
@@ -102,7 +102,7 @@ def prune_runs(before: datetime, using: str, remove: Remove = delete) -> Iterato
 
 
 def prune_records(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
-    """Alerts with their deliveries, then messages, then incidents.
+    """Alerts with their deliveries, then messages, then incidents, then the monitor's own outages.
 
     What is open or not sent yet is never old: who was told of an incident must be known until it has closed.
     """
@@ -120,6 +120,8 @@ def prune_records(before: datetime, using: str, remove: Remove = delete) -> Iter
     kept = Alert.objects.using(using).filter(incident=OuterRef("pk")).exclude(pk__in=alerts)
     incidents = Incident.objects.using(using).filter(closed_at__lt=before).exclude(Exists(kept))
     yield from _prune(incidents, F("opened_at"), before, remove)
+
+    yield from _prune(Outage.objects.using(using).filter(ended_at__lt=before), F("began_at"), before, remove)
 
 
 def _prune(old: QuerySet[Any], born: Combinable, before: datetime, remove: Remove) -> Iterator[Step]:

@@ -7,12 +7,19 @@ from typing import Any
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
+from monitoring.alerting.ping import ping
+from monitoring.checking.health import problems
+from monitoring.conf import conf
+from monitoring.journal import log_owed, log_round, log_sent
 from monitoring.models import database_now
 from monitoring.recording.spool import write_kept
+from monitoring.recording.writer import wait_for_a_beat
 from monitoring.retention import politely, prune
 from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
+
+FIRST_BEAT_WITHIN = 1.0  # seconds; a process that has beaten once waits no more
 
 # What is left is sent by the next minute's dispatch.
 SENDING_MAX = timedelta(minutes=2)
@@ -38,7 +45,8 @@ def monitor_task_status(config: Any) -> dict[str, str]:
     expectations = parse_config(config)
     now = database_now()
     found = check_config(expectations, now)
-    tell(now)
+    log_owed(found)
+    log_sent(tell(now))
     if found.nobody_to_tell:
         raise ValueError(found.nobody_to_tell)
     return {judged.name: judged.outcome.verdict.value for judged in found.judged}
@@ -48,8 +56,20 @@ def monitor_task_status(config: Any) -> dict[str, str]:
 def tick_monitors() -> None:
     """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
     write_kept()  # runs that have ended are to be judged as they ended
-    if tick(database_now()).announcements:
+    wait_for_a_beat(FIRST_BEAT_WITHIN)  # the first round after an outage is to know who records from now on
+    found = tick(database_now())
+    log_round(found)
+    if found.announcements:
         dispatch_owed()
+    if conf().PING_URL:
+        say_all_is_well()
+
+
+@db_task(name="say_all_is_well", expires=EXPIRES)
+def say_all_is_well() -> None:
+    """After a round, tells a dead man's switch outside that the monitor works, unless `/readyz` would say otherwise."""
+    if (url := conf().PING_URL) and not problems(database_now()):
+        ping(url)
 
 
 @db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=EXPIRES)
@@ -62,7 +82,7 @@ def dispatch_owed() -> None:
     while _asked.is_set() and _sending.acquire(blocking=False):
         try:
             _asked.clear()
-            tell(database_now(), within=SENDING_MAX)
+            log_sent(tell(database_now(), within=SENDING_MAX))
         finally:
             _sending.release()
 

@@ -1,5 +1,6 @@
 """The story: what is due is claimed and judged, incidents follow, what is owed is written; people are told later."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,11 @@ from monitoring.alerting.recipients import superuser_addresses, told_of
 from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.incidents import Tracked, close_unwatched, foresee, lasting, note_told, still_open, track
+from monitoring.checking.outages import note_outage, outage_until
 from monitoring.models import Heartbeat, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.expectation import Expectation
-from monitoring.values.facts import Facts, facts_of
+from monitoring.values.facts import Facts, facts_of, facts_of_outage
 from monitoring.values.outcome import Check, Outcome, Verdict
 
 BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for some tens of milliseconds
@@ -37,10 +39,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round found, and what it owes: for its checks, and for incidents that were open already."""
+    """What one round found, and what it owes: for its checks, for incidents that were open already, and for an outage
+    of the monitor itself that it ended. `took` is in seconds.
+    """
 
     judged: tuple[Judged, ...] = ()
     reminders: tuple[Announcement, ...] = ()
+    outage: Announcement | None = None
+    took: float = 0.0
 
     @property
     def failing(self) -> tuple[Judged, ...]:
@@ -48,7 +54,8 @@ class Round:
 
     @property
     def announcements(self) -> tuple[Announcement, ...]:
-        return (*(judged.announcement for judged in self.judged if judged.announcement), *self.reminders)
+        outage = (self.outage,) if self.outage else ()
+        return (*outage, *(judged.announcement for judged in self.judged if judged.announcement), *self.reminders)
 
     @property
     def undeliverable(self) -> tuple[Facts, ...]:
@@ -64,15 +71,33 @@ class Round:
 
 def tick(now: datetime) -> Round:
     """Checks all that is due, each due moment once however many workers tick, and asks about all open incidents."""
-    using = database_alias()
+    using, began = database_alias(), time.monotonic()
     plan_new(using)
+    outage = own_up(now)
     judged: list[Judged] = []
     while batch := check_due_batch(now).judged:
         judged += batch
     close_unwatched(now, using)
     reminded = remind(now)
-    Heartbeat.objects.using(using).update_or_create(name=TICK, defaults={"beat_at": now})
-    return Round(tuple(judged), reminded.reminders)
+    took = time.monotonic() - began
+    Heartbeat.objects.using(using).update_or_create(name=TICK, defaults={"beat_at": now, "took": took})
+    return Round(tuple(judged), reminded.reminders, outage.outage, took)
+
+
+def own_up(now: datetime) -> Round:
+    """Says once that the monitor itself was down, where monitors wanted to be checked meanwhile.
+
+    It comes before the checks, which are to know in which time no run could have been recorded.
+    """
+    using = database_alias()
+    if not (span := outage_until(now, using)):
+        return Round()
+    with transaction.atomic(using=using, durable=True):
+        down = note_outage(span, using)
+        said = Announcement(facts_of_outage(down), superuser_addresses()) if down and down.late else None
+        found = Round(outage=said)
+        owe(found.announcements, now, using)
+    return _logged(found)
 
 
 def check_due_batch(now: datetime, size: int = BATCH) -> Round:

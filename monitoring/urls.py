@@ -1,6 +1,10 @@
 from django.urls import path
 
-from monitoring.views import healthz, readyz
+from monitoring.views import healthz, metrics, readyz
 
 app_name = "monitoring"
-urlpatterns = [path("healthz", healthz, name="healthz"), path("readyz", readyz, name="readyz")]
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
+]

@@ -40,6 +40,24 @@ def webhook_secret(value: str) -> str:
     return value
 
 
+def ping_url(value: str) -> str:
+    """Empty, or an address that is a secret, and so not repeated."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or not _is_one_word(value)):
+        raise EnvError("is not an address such as https://switch.example.org/ping/ID")
+    return value
+
+
+def token(value: str) -> str:
+    if value and (len(value) < 16 or not _is_one_word(value)):
+        raise EnvError("is no token of at least 16 ASCII characters without spaces")
+    return value
+
+
+def _is_one_word(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
 def time_zone(value: str) -> str:
     if value not in available_timezones():
         raise EnvError(f"{value!r} is not a time zone; write an IANA name such as Europe/Berlin or UTC")

@@ -1,9 +1,14 @@
 """How the project's log is written: what strangers put into it forges no line and does nothing to a terminal."""
 
 import copy
+import json
 import logging
+from datetime import UTC, datetime
 
 from monitoring.values.text import plain_lines
+
+# What every record has is no news; the request that Django adds is no value.
+_COMMON = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName", "request"}
 
 
 class LineFormatter(logging.Formatter):
@@ -14,3 +19,19 @@ class LineFormatter(logging.Formatter):
             record = copy.copy(record)
             record.exc_info = record.exc_text = None
         return plain_lines(super().format(record)).replace("\n", "\n    ")
+
+
+class JsonFormatter(logging.Formatter):
+    """A line of JSON, for programs that collect logs: what a record was given as `extra` stands beside its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in record.__dict__.items() if name not in _COMMON | line.keys()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvValidationError
+from environs import Env, EnvValidationError, validate
 
 from project import checked, mailurl, queueurl
 
@@ -26,6 +26,8 @@ env.add_parser("site_url", checked.site_url)
 env.add_parser("sender", checked.sender)
 env.add_parser("time_zone", checked.time_zone)
 env.add_parser("webhook_secret", checked.webhook_secret)
+env.add_parser("ping_url", checked.ping_url)
+env.add_parser("token", checked.token)
 
 DEBUG = env.bool("DEBUG", False)
 VAR = env.path("VAR_DIR", BASE_DIR / "var")
@@ -54,6 +56,9 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [])
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 HTTPS = env.bool("HTTPS", not DEBUG)
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
+LOG_FORMAT: str = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
+_ping_url: str = env.ping_url("PING_URL", "")
+_metrics_token: str = env.token("METRICS_TOKEN", "")
 
 try:
     env.seal()
@@ -165,16 +170,22 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {
+        "text": {
             "class": "project.logs.LineFormatter",
             "format": "{asctime} {levelname} {name}: {message}",
             "style": "{",
-        }
+        },
+        "json": {"()": "project.logs.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # With handlers of its own Huey's consumer adds none, which would say everything twice.
     "loggers": {"huey": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}},
 }
 
-MONITORING = {"SITE_URL": SITE_URL, "SPOOL_DIR": str(VAR / "spool")}
+MONITORING = {
+    "SITE_URL": SITE_URL,
+    "SPOOL_DIR": str(VAR / "spool"),
+    "PING_URL": _ping_url,
+    "METRICS_TOKEN": _metrics_token,
+}

@@ -20,7 +20,7 @@ LOOKS = {"light": (660, "light"), "dark": (660, "dark"), "phone": (400, "light")
 _EACH = ("light", "dark", "phone")
 IN_DOCS = {
     **dict.fromkeys(("mismatch", "not-executed", "not-judged", "resolved", "digest"), _EACH),
-    **dict.fromkeys(("still-running", "worker-lost", "storm"), ("light",)),
+    **dict.fromkeys(("still-running", "worker-lost", "storm", "monitor-down"), ("light",)),
 }
 HEIGHT_MAX = 2_000  # pixels: of a long mail its beginning
 COLOURS = 128

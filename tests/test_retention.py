@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from monitoring import retention
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, database_alias
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Outage, database_alias
 from monitoring.retention import count, politely, prune
 from monitoring.tasks import prune_history
 from monitoring.tick import tick
@@ -207,6 +207,13 @@ def test_a_message_that_carries_a_young_alert_too_stays_with_all_it_carries() ->
     prune_all()
     assert Message.objects.count() == 1
     assert list(Alert.objects.all()) == [young]
+
+
+def test_an_outage_of_the_monitor_goes_too() -> None:
+    for days in (400, 380, 300):
+        Outage.objects.create(began_at=ago(days=days), ended_at=ago(days=days, hours=-1))
+    prune_all()
+    assert Outage.objects.get().began_at == ago(days=300)
 
 
 def test_an_alert_that_reached_nobody_goes_too() -> None:

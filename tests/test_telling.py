@@ -110,5 +110,5 @@ def test_a_preview_of_what_does_not_fail_is_a_sample_with_evidence(kind: AlertKi
     (judged,) = judge_monitors([monitor], NOW).judged
     shown = preview(monitor, judged.outcome, NOW, kind)
     assert shown.facts.kind is kind
-    assert shown.evidence.opened_at
-    assert bool(shown.evidence.runs) is (kind is not AlertKind.NOT_JUDGED)
+    assert bool(shown.evidence.opened_at) is (kind is not AlertKind.MONITOR_DOWN)
+    assert bool(shown.evidence.runs) is (kind not in (AlertKind.NOT_JUDGED, AlertKind.MONITOR_DOWN))

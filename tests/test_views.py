@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -5,7 +7,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from monitoring.models import Heartbeat
+from monitoring.models import Heartbeat, Message
 from tests.factories import ago, make_monitor
 
 
@@ -34,6 +36,37 @@ def test_readyz_says_each_reason_and_names_no_monitor(client: Client) -> None:
     assert body["ready"] is False
     assert [reason.split()[:2] for reason in body["reasons"]] == [["No", "consumer"], ["1", "monitor"]]
     assert b"secret project" not in response.content
+
+
+def stuck() -> None:
+    made = {"address": "ops@example.com", "subject": "s", "text": "t", "html": "h"}
+    long_ago = timezone.now() - timedelta(minutes=31)
+    Message.objects.create(**made, created_at=long_ago, next_attempt_at=long_ago)
+
+
+def dropped() -> None:
+    Heartbeat.objects.create(name="secret-host:1:a", beat_at=timezone.now(), dropped=2, trouble_at=timezone.now())
+
+
+REASONS: dict[str, tuple[Callable[[], object], str]] = {
+    "tick": (lambda: Heartbeat.objects.update(beat_at=timezone.now() - timedelta(minutes=4)), "No consumer has ticked"),
+    "overdue": (lambda: make_monitor("secret project", due_at=ago(days=1)), "1 monitor is overdue by more than 5 min"),
+    "stuck": (stuck, "1 mail is not sent after 30 minutes"),
+    "dropped": (dropped, "2 events of runs were dropped, since too many waited"),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", REASONS)
+def test_readyz_is_red_for_each_reason_alone_says_it_and_names_nothing(client: Client, reason: str) -> None:
+    Heartbeat.objects.create(name="tick", beat_at=timezone.now())
+    goes_wrong, words = REASONS[reason]
+    goes_wrong()
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    (said,) = response.json()["reasons"]
+    assert said.startswith(words)
+    assert b"secret" not in response.content
 
 
 @pytest.mark.django_db

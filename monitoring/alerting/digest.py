@@ -61,14 +61,18 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
     told = sorted(starmap(Told, zip(alerts, evidence, strict=True)), key=lambda each: each.name)
     failing, resolved = _paired(told)
     groups = _grouped(failing)
+    # In the groups one of them, but no check.
+    outages = [summary_of(each.facts, each.evidence) for each in failing if each.facts.kind is AlertKind.MONITOR_DOWN]
+    checks = len(failing) - len(outages)
     counts = (
-        (len(failing), "task check failed.", "task checks failed."),
+        (checks, "task check failed.", "task checks failed."),
         (len(resolved), "task is as expected again.", "tasks are as expected again."),
     )
-    summary = " ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
+    counted = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    summary = " ".join([*outages, *counted])
     url = admin_url("board")
     return {
-        "subject": _subject(len(failing), len(resolved)),
+        "subject": _subject(checks, len(resolved), bool(outages)),
         "summary": summary,
         "preheader": ", ".join(f"{len(group)} {cause}" for cause, group in groups.items()) or summary,
         "groups": list(_shown(groups)),
@@ -79,9 +83,11 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
     }
 
 
-def _subject(failing: int, resolved: int) -> str:
+def _subject(failing: int, resolved: int, was_down: bool) -> str:
     if failing:
         return f"[ALERT] {failing} Task {'Check' if failing == 1 else 'Checks'} Failed"
+    if was_down:
+        return "[ALERT] Monitoring Was Down"
     return f"[RESOLVED] {resolved} {'Task Is' if resolved == 1 else 'Tasks Are'} As Expected Again"
 
 
@@ -174,7 +180,7 @@ def _in_short(facts: Facts, evidence: Evidence) -> list[str]:
     said = [
         f"{failing} since {short_time(evidence.opened_at, zone)}" if failing and evidence.opened_at else "",
         f"context type {one_line(facts.context_type)}" if facts.context_type else "",
-        f"expected {', '.join(facts.expected_statuses)}",
+        f"expected {', '.join(facts.expected_statuses)}" if facts.expected_statuses else "",
         f"started {short_time(facts.started_at, zone)}" if facts.started_at else "",
         head(one_line(facts.reason), REASON_MAX),
         f"checked {short_time(facts.check_time, zone)}",

@@ -152,9 +152,10 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
         line.send(email)
     except Exception as error:  # one address's failure never touches another's
         line.close()
-        logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)))
         turn.wasted += turn.now - began_at
         _note_failure(message, error, turn.now, using)
+        event = {"event": "mail-given-up" if message.gave_up_at else "mail-failed", "mail": message.pk}
+        logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)), extra=event)
         return False
     message.sent_at, message.leased_until, message.error = turn.now, None, ""
     message.provider_id = _provider_id(email)

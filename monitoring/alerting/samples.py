@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitoring.values.evidence import RUNS_SHOWN, Evidence
+from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.expectation import Expectation
-from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts
+from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts, facts_of_outage
+from monitoring.values.outage import Down, Span
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 
@@ -72,11 +73,16 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
                 context_type=asked.context_type or "",
                 reason=_reason(asked.context_model),
             )
+        case AlertKind.MONITOR_DOWN:
+            outage = Span(now - timedelta(hours=6), now)
+            return replace(facts_of_outage(Down(outage, silent=outage, late=12)), time_zone=time_zone)
     return sample
 
 
 def sample_evidence(facts: Facts) -> Evidence:
     """Evidence that fits sample facts: a task that ran each hour, until this happened."""
+    if facts.kind is AlertKind.MONITOR_DOWN:
+        return NOTHING
     hour, latest = timedelta(hours=1), facts.started_at or facts.check_time - timedelta(hours=2)
     runs = [_sample_run(f"sample-{nth}", latest - nth * hour) for nth in range(RUNS_SHOWN)]
     if facts.task_id:

@@ -32,6 +32,7 @@ _SUBJECTS = {
     AlertKind.NOT_EXECUTED: "[ALERT] {name} Has Not Executed",
     AlertKind.NOT_JUDGED: "[ALERT] {name} Could Not Be Checked",
     AlertKind.RESOLVED: "[RESOLVED] {name} Is As Expected Again",
+    AlertKind.MONITOR_DOWN: "[ALERT] Monitoring Was Down",
 }
 
 

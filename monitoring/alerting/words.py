@@ -93,6 +93,8 @@ def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:
             return f"{name} could not be checked."
         case Cause.RECOVERED:
             return f"{name} is as expected again: {f'it failed for {span}' if span else _status(facts)}."
+        case Cause.MONITOR_DOWN:
+            return f"Monitoring was down for {span}: no task was checked."
     return f"{name} {_ended(cause, facts, evidence)}."
 
 
@@ -129,6 +131,9 @@ def since_of(facts: Facts, evidence: Evidence) -> str:
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     """The facts as labels and values, in the order in which every part shows them."""
     zone = zone_of(facts)
+    started, finished = (time and written_time(time, zone) for time in (facts.started_at, facts.finished_at))
+    if facts.kind is AlertKind.MONITOR_DOWN:
+        return [("Down from", started or ""), ("To", finished or ""), ("Meanwhile", one_line(facts.reason))]
     status = one_line(facts.waiting_status)
     unstarted = facts.waiting_since and f"{status}, submitted {written_time(facts.waiting_since, zone)}"
     rows = [
@@ -138,8 +143,8 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
         ("Expected status", ", ".join(facts.expected_statuses)),
         ("Lookback window", _window(facts)),
         ("Run", one_line(facts.task_id)),
-        ("Started", facts.started_at and written_time(facts.started_at, zone)),
-        ("Finished", facts.finished_at and written_time(facts.finished_at, zone)),
+        ("Started", started),
+        ("Finished", finished),
         ("Unstarted run", unstarted if facts.current_status == NO_EXECUTION else ""),
         ("Reason", head(one_line(facts.reason), REASON_MAX)),
         ("Checked", written_time(facts.check_time, zone)),

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from django.db import OperationalError, ProgrammingError, connections, transaction
 
 from monitoring.checking.context import runs_of
+from monitoring.checking.outages import excuse
 from monitoring.checking.probe import ALL, Filter, Probe, newest_started, newest_unstarted
 from monitoring.models import database_alias
 from monitoring.values.context_model import find_context_model
@@ -17,8 +18,9 @@ def evaluate(checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of each check, in their order.
 
     Takes at most two statements for the checks without a context and two for each context model and way to ask for it,
-    and one more each for checks of the past, however many checks and runs there are. A check that cannot be asked gets
-    the verdict NOT_JUDGED and stops no other.
+    and one more each for checks of the past, however many checks and runs there are; and one more where something was
+    not executed. A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED
+    and stops no other.
     """
     using = database_alias()
     outcomes: dict[int, Outcome] = {}
@@ -26,7 +28,7 @@ def evaluate(checks: Sequence[Check]) -> list[Outcome]:
         group = [checks[place] for place in places]
         judged = _judge_in_context(group, model, with_type, using) if model else _judge(group, using, ALL)
         outcomes.update(zip(places, judged, strict=True))
-    return [outcomes[place] for place in range(len(checks))]
+    return excuse([outcomes[place] for place in range(len(checks))], using)
 
 
 def _by_context(checks: Sequence[Check]) -> dict[tuple[str, bool], list[int]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from monitoring.models import Delivery, Heartbeat, Message, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
@@ -55,11 +55,15 @@ def _tick(now: datetime) -> Iterator[Problem]:
         yield Problem("tick-late", f"No consumer has ticked since {since}, {minutes} minutes; {CONSUMER_HINT}")
 
 
-def _overdue(now: datetime) -> Iterator[Problem]:
+def overdue_monitors(now: datetime) -> QuerySet[Monitor]:
     latest = now - OVERDUE_AFTER
     unplanned = Q(state__next_check_at=None, changed_at__lt=latest)
-    late = Monitor.objects.using(database_alias()).filter(Q(state__next_check_at__lt=latest) | unplanned, enabled=True)
-    names = tuple(late.order_by("name").values_list("name", flat=True))
+    enabled = Monitor.objects.using(database_alias()).filter(enabled=True)
+    return enabled.filter(Q(state__next_check_at__lt=latest) | unplanned)
+
+
+def _overdue(now: datetime) -> Iterator[Problem]:
+    names = tuple(overdue_monitors(now).order_by("name").values_list("name", flat=True))
     if names:
         monitors = "1 monitor is" if len(names) == 1 else f"{len(names)} monitors are"
         minutes = OVERDUE_AFTER // timedelta(minutes=1)

@@ -8,6 +8,7 @@ from monitoring.models.background_task import BackgroundTask
 from monitoring.models.heartbeat import Heartbeat
 from monitoring.models.incident import Incident
 from monitoring.models.monitor import DependentTask, Monitor, MonitorState, Repeat
+from monitoring.models.outage import Outage
 
 __all__ = [
     "Alert",
@@ -19,6 +20,7 @@ __all__ = [
     "Message",
     "Monitor",
     "MonitorState",
+    "Outage",
     "Repeat",
     "database_alias",
     "database_now",

@@ -9,7 +9,9 @@ class Heartbeat(models.Model):
     """Something of ours is alive: the tick, or a process that records runs. `beat_at` is by the database's clock.
 
     `dropped` and `set_aside` count what such a process could not write since its start: events for which its memory was
-    too full, and events that the database refused. `trouble_at` is when one of them last grew.
+    too full, and events that the database refused. `trouble_at` is when one of them last grew. It has beaten
+    without a break since `unbroken_since`, which an older version does not say. `took` is how many seconds the tick's
+    last round did.
     """
 
     name = models.CharField(max_length=WORKER_MAX, primary_key=True)
@@ -17,6 +19,8 @@ class Heartbeat(models.Model):
     dropped = models.PositiveBigIntegerField(default=0, db_default=0)
     set_aside = models.PositiveBigIntegerField(default=0, db_default=0)
     trouble_at = models.DateTimeField(null=True, blank=True)
+    unbroken_since = models.DateTimeField(null=True, blank=True)
+    took = models.FloatField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

@@ -61,7 +61,8 @@ class Answering:
         self.has_beaten.set()
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
-                logger.warning("%d runs are over: their workers are dead", lost)
+                event = {"event": "runs-lost", "runs": lost}
+                logger.warning("%d runs are over: their workers are dead", lost, extra=event)
             forget_the_dead(now, using)
             self._ask_about_losses(now, dead_workers(now, using))
         return was_silent

@@ -14,11 +14,11 @@ from uuid import uuid4
 from django.db.models import Q
 
 from monitoring.models import BackgroundTask, Heartbeat
+from monitoring.values.outage import DEAD_AFTER
 from monitoring.values.run_event import WORKER_LOST, RunStatus
 from monitoring.values.text import storable
 
 BEAT_EVERY = timedelta(seconds=5)
-DEAD_AFTER = timedelta(seconds=15)
 _HELD_UP_AFTER = 1.5 * BEAT_EVERY  # so that who was held up as long, and beat just before, is not silent for 15 s
 _HOST_MAX = 64
 
@@ -52,8 +52,11 @@ class Worker:
     def beat(self, now: datetime, using: str) -> bool:
         """Says that this process lives. Returns whether it was silent for so long that others may think it dead."""
         said, trouble = self.beat_at, self.trouble
+        if said is None or not timedelta(0) <= now - said <= _HELD_UP_AFTER:
+            self.unbroken_since = now
         beat = Heartbeat(name=self.name, beat_at=now, dropped=self.dropped, set_aside=self.set_aside)
-        changed = ["beat_at"]
+        beat.unbroken_since = self.unbroken_since
+        changed = ["beat_at", "unbroken_since"]
         if trouble != self.told_trouble:
             beat.trouble_at = now
             changed += ["dropped", "set_aside", "trouble_at"]
@@ -61,8 +64,6 @@ class Worker:
             [beat], update_conflicts=True, unique_fields=["name"], update_fields=changed
         )
         self.told_trouble = trouble
-        if said is None or not timedelta(0) <= now - said <= _HELD_UP_AFTER:
-            self.unbroken_since = now
         self.beat_at = now
         return said is not None and now - said > DEAD_AFTER
 

@@ -39,6 +39,9 @@ class Cause(Enum):
     RECOVERED = "as expected again"
     """What was told before is over."""
 
+    MONITOR_DOWN = "monitoring was down"
+    """Nobody checked anything."""
+
 
 _BY_STATUS: dict[str, Cause] = {
     RunStatus.PENDING: Cause.WAITING,
@@ -58,6 +61,8 @@ def cause_of(facts: Facts, evidence: Evidence) -> Cause:
             return Cause.NOT_JUDGED
         case AlertKind.RESOLVED:
             return Cause.RECOVERED
+        case AlertKind.MONITOR_DOWN:
+            return Cause.MONITOR_DOWN
     if facts.current_status == RunStatus.STOPPED and evidence.worker_lost:
         return Cause.WORKER_LOST
     return _BY_STATUS.get(facts.current_status, Cause.ENDED)

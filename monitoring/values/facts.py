@@ -7,7 +7,9 @@ from typing import Any, Self
 
 from django.db.models import TextChoices
 
+from monitoring.values.outage import NOTHING_ALIVE, Down
 from monitoring.values.outcome import Outcome, Verdict
+from monitoring.values.text import written_span
 
 
 class AlertKind(TextChoices):
@@ -23,9 +25,14 @@ class AlertKind(TextChoices):
     RESOLVED = "resolved", "as expected again"
     """What one of the above said is over."""
 
+    MONITOR_DOWN = "monitor-down", "monitoring was down"
+    """For some time nobody checked anything; it is about no task."""
+
 
 NO_EXECUTION = "No execution found"
 NOT_JUDGED = "Could not be checked"
+MONITOR_DOWN = "Monitoring was down"
+TICK_TASK = "tick_monitors"  # that which did not run then
 
 _TIMES = ("started_at", "finished_at", "check_time", "waiting_since")
 _KINDS = {
@@ -103,4 +110,21 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
         waiting_status=waiting.status if waiting else "",
         reason=outcome.reason,
         time_zone=time_zone,
+    )
+
+
+def facts_of_outage(down: Down) -> Facts:
+    """The facts of an outage of the monitor itself: its first and its last moment stand as those of a run do."""
+    late = "1 monitor was" if down.late == 1 else f"{down.late} monitors were"
+    silent = down.silent and f"for {written_span(down.silent.length)} of it {NOTHING_ALIVE}"
+    return Facts(
+        kind=AlertKind.MONITOR_DOWN,
+        task_name=TICK_TASK,
+        current_status=MONITOR_DOWN,
+        expected_statuses=(),
+        lookback_hours=0.0,
+        check_time=down.span.ended_at,
+        started_at=down.span.began_at,
+        finished_at=down.span.ended_at,
+        reason=f"{late} due, to be checked once each from now on; {silent or 'runs went on being recorded'}",
     )

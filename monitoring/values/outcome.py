@@ -64,7 +64,8 @@ class Verdict(StrEnum):
     """There is no run in the window."""
 
     NOT_JUDGED = "could not be checked"
-    """The question could not be asked, for instance since the context model is gone; `reason` says why."""
+    """The question could not be asked, for instance since the context model is gone, or no run could have been
+    recorded; `reason` says why."""
 
 
 class Outcome(NamedTuple):

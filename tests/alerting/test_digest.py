@@ -3,9 +3,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from monitoring.alerting.digest import DETAILED_MAX, HINT_MAX
 from monitoring.alerting.mail import render_digest
-from monitoring.alerting.samples import sample_evidence
+from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from tests.alerting.reading import element, lines_of_html, lines_of_text
@@ -163,6 +165,23 @@ def test_an_incident_that_was_told_several_times_is_told_as_it_was_last() -> Non
     mail = digest(*hourly)
     assert mail.subject == "[ALERT] 1 Task Check Failed"
     assert "checked 2026-11-22 19:35 UTC" in mail.text
+
+
+@pytest.mark.parametrize(
+    ("beside", "subject", "summary"),
+    [
+        ([make_facts()] * 2, "[ALERT] 2 Task Checks Failed", "2 task checks failed."),
+        ([make_facts(kind=AlertKind.RESOLVED)], "[ALERT] Monitoring Was Down", "1 task is as expected again."),
+    ],
+)
+def test_an_outage_of_the_monitor_is_told_first_and_counted_as_no_check(
+    beside: list[Facts], subject: str, summary: str
+) -> None:
+    mail = render_digest([sample_facts(AlertKind.MONITOR_DOWN, NOW), *beside])
+    assert mail.subject == subject
+    assert mail.text.startswith(f"Monitoring was down for 6 h: no task was checked. {summary}\n")
+    assert "Monitoring was down: 1\n" in mail.text
+    assert "expected  " not in mail.text
 
 
 def test_alerts_of_a_configuration_have_no_incident_and_are_all_told() -> None:

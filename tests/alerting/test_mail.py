@@ -78,6 +78,7 @@ def sent(mail: Mail) -> tuple[bytes, EmailMessage]:
         (AlertKind.NOT_EXECUTED, "[ALERT] daily_report Has Not Executed"),
         (AlertKind.NOT_JUDGED, "[ALERT] daily_report Could Not Be Checked"),
         (AlertKind.RESOLVED, "[RESOLVED] daily_report Is As Expected Again"),
+        (AlertKind.MONITOR_DOWN, "[ALERT] Monitoring Was Down"),
     ],
 )
 def test_each_kind_has_its_subject(kind: AlertKind, subject: str) -> None:
@@ -86,7 +87,8 @@ def test_each_kind_has_its_subject(kind: AlertKind, subject: str) -> None:
 
 def test_every_kind_has_a_subject_and_renders() -> None:
     for kind in AlertKind:
-        assert "daily_report" in render(make_facts(kind=kind)).subject
+        subject = render(make_facts(kind=kind)).subject
+        assert ("daily_report" in subject) is (kind is not AlertKind.MONITOR_DOWN)
 
 
 def test_braces_in_a_name_stay_in_the_subject() -> None:

@@ -23,6 +23,7 @@ from monitoring.models import (
     Message,
     Monitor,
     MonitorState,
+    Outage,
     Repeat,
 )
 from monitoring.models.heartbeat import TICK
@@ -53,7 +54,7 @@ class World:
     def reset(self) -> None:
         """Nothing watched, nothing owed, nothing queued, and a mail server that behaves."""
         HUEY.flush()
-        for model in (Delivery, Message, Alert, Incident, Monitor, BackgroundTask, Heartbeat):
+        for model in (Delivery, Message, Alert, Incident, Monitor, BackgroundTask, Heartbeat, Outage):
             model.objects.all().delete()
         self.mail.behave()
         self.mail.received.clear()

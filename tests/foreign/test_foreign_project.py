@@ -136,7 +136,7 @@ def test_who_is_told_when_the_config_names_nobody_depends_on_the_projects_users(
 
 
 def test_the_mails_can_be_previewed_there(site: Any) -> None:
-    assert site.manage("preview_alert").count("Subject: ") == 5
+    assert site.manage("preview_alert").count("Subject: ") == 6
 
 
 TESTS = """

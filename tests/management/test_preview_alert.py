@@ -29,11 +29,12 @@ def preview(*args: str, **options: Any) -> str:
 
 def test_by_default_each_kind_is_shown_as_text_and_nothing_is_stored_or_sent() -> None:
     out = preview()
-    assert out.count("Subject: ") == len(KINDS) == 5
+    assert out.count("Subject: ") == len(KINDS) == 6
     assert "[ALERT] data_collection Status Check Failed" in out
     assert "[ALERT] data_collection Has Not Executed" in out
     assert "[ALERT] data_collection Could Not Be Checked" in out
     assert "[RESOLVED] data_collection Is As Expected Again" in out
+    assert "[ALERT] Monitoring Was Down" in out
     assert "[ALERT] 3 Task Checks Failed" in out
     assert [model.objects.count() for model in (Alert, Delivery, Message)] == [0, 0, 0]
     assert mail.outbox == []

@@ -1,8 +1,13 @@
+import ast
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from monitoring.conf import Conf
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PRODUCTION = {
@@ -86,6 +91,12 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
         ("DEFAULT_FROM_EMAIL", "monitor", "is not a sender, such as"),
         ("TIME_ZONE", "Mars/Olympus", "is not a time zone; write an IANA name"),
         ("HTTPS", "perhaps", "Not a valid boolean"),
+        ("LOG_FORMAT", "xml", "Must be one of: text, json."),
+        ("PING_URL", "ftp://switch.example.org/s3cret", "is not an address such as https://"),
+        ("PING_URL", "file:///s3cret", "is not an address such as https://"),
+        ("PING_URL", "https://switch.example.org/a s3cret", "is not an address such as https://"),
+        ("METRICS_TOKEN", "s3cret", "is no token of at least 16 ASCII characters"),
+        ("METRICS_TOKEN", "s3cret in several words", "is no token of at least 16 ASCII characters"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_way_out(tmp_path: Path, name: str, value: str, said: str) -> None:
@@ -93,6 +104,27 @@ def test_a_wrong_value_is_refused_with_the_way_out(tmp_path: Path, name: str, va
     assert done.returncode == 1
     assert f"  {name}: " in done.stderr
     assert said in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_the_app_is_given_what_the_environment_says(tmp_path: Path) -> None:
+    given = {"PING_URL": "https://switch.example.org/ping/ID", "METRICS_TOKEN": "t" * 16}
+    done = settings_with(tmp_path, "print(s.MONITORING)", **PRODUCTION, **given)
+    assert given.items() <= ast.literal_eval(done.stdout).items(), done.stderr
+
+
+README = (TOP / "README.md").read_text(encoding="utf-8").split("## Settings")[1].split("## Deploy")[0]
+
+
+def test_every_variable_and_every_key_of_the_app_is_in_the_readme() -> None:
+    """REDIS_URL stands beside HUEY_URL, which it is the default of."""
+    read = re.findall(
+        r"\benv\.(?!read_env|add_parser|seal)\w+\(\s*\"(\w+)\"", (TOP / "project" / "settings.py").read_text()
+    )
+    variables, keys = README.split("The app's own settings")
+    assert len(read) > 15
+    assert {name for name in read if f"`{name}`" not in variables} == set()
+    assert {field.name for field in fields(Conf) if f"`{field.name}`" not in keys} == set()
 
 
 def test_herokus_redis_is_taken_where_no_queue_is_named(tmp_path: Path) -> None:

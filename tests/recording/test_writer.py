@@ -21,7 +21,7 @@ from monitoring.recording.writer import EVENTS_AT_ONCE, Writer, observe
 from monitoring.values.run_event import RunEvent, RunStatus
 from tests.app.models import Customer
 from tests.consumer import ROOT, url_of_the_test_database, wait_for
-from tests.factories import NOW
+from tests.factories import NOW, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -326,6 +326,21 @@ def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writ
     writer._say_again_what_runs()
     assert writer.flush()
     assert statuses() == {"run": "Stopped"}
+
+
+def test_lost_runs_are_said_once_and_nothing_where_none_were(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.worker.beat_at = database_now()
+    writer._beat()
+    make_run(status="Running", worker="host:1:a")
+    make_run(status="Running", worker="host:1:a")
+    for _ in range(2):
+        writer._beat()
+    (record,) = caplog.records
+    assert record.getMessage() == "2 runs are over: their workers are dead"
+    assert (record.event, record.runs) == ("runs-lost", 2)
 
 
 def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(

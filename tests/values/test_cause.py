@@ -54,6 +54,7 @@ CASES = [
     (make_facts(current_status="Pending"), NOTHING, Cause.WAITING),
     (make_facts(kind=AlertKind.NOT_JUDGED, current_status=NOT_JUDGED), LOST, Cause.NOT_JUDGED),
     (make_facts(kind=AlertKind.RESOLVED, current_status="Completed"), LOST, Cause.RECOVERED),
+    (make_facts(kind=AlertKind.MONITOR_DOWN), NOTHING, Cause.MONITOR_DOWN),
 ]
 
 

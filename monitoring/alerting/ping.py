@@ -1,0 +1,65 @@
+"""A word to a dead man's switch outside: somebody else's service that tells people when the word stays away."""
+
+import logging
+from http.client import HTTPException
+from threading import Lock
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, build_opener
+
+logger = logging.getLogger("monitoring")
+
+TIMEOUT = 10  # seconds
+
+
+class _Stays(HTTPRedirectHandler):
+    """A redirection is a failure: it may lead anywhere, and the address is for who set it to get right."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+class Switch:
+    """Asked for its address and nothing else. What goes wrong is logged when it begins, not each minute.
+
+    The address is a secret: who knows it can keep the switch quiet. No log says it.
+    """
+
+    def __init__(self) -> None:
+        self._opener = build_opener(_Stays)
+        self._is_asking = Lock()
+        self._fails = False
+
+    def ping(self, url: str) -> bool:
+        """Returns whether the switch took it. One that is still being asked is not asked again: it holds one worker."""
+        if not self._is_asking.acquire(blocking=False):
+            return False
+        try:
+            problem = self._ask(url)
+            self._note(problem)
+        finally:
+            self._is_asking.release()
+        return not problem
+
+    def _ask(self, url: str) -> str:
+        """What went wrong; empty where nothing did."""
+        try:
+            self._opener.open(url, timeout=TIMEOUT).close()
+        except HTTPError as error:
+            error.close()
+            return f"it answered {error.code}"
+        except URLError as error:
+            return str(error.reason)
+        except (OSError, HTTPException) as error:
+            return type(error).__name__
+        return ""
+
+    def _note(self, problem: str) -> None:
+        if problem and not self._fails:
+            event = {"event": "ping-failed", "problem": problem}
+            logger.warning("The address PING_URL was not told that all is well: %s", problem, extra=event)
+        elif self._fails and not problem:
+            logger.info("The address PING_URL is told that all is well again", extra={"event": "ping-recovered"})
+        self._fails = bool(problem)
+
+
+ping = Switch().ping

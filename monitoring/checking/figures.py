@@ -1,0 +1,113 @@
+"""The monitor in figures, for who draws curves of them: of the whole site, no monitor is named."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Case, CharField, Count, Exists, Min, OuterRef, Sum, Value, When
+from django.db.models.functions import Coalesce
+
+from monitoring.checking.health import GAVE_UP_WITHIN, overdue_monitors
+from monitoring.checking.standing import Stands
+from monitoring.models import BackgroundTask, Delivery, Heartbeat, Incident, Message, Monitor, database_alias
+from monitoring.models.heartbeat import TICK
+from monitoring.values.outage import DEAD_AFTER
+from monitoring.values.run_event import RunStatus
+
+RUNS_WITHIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """As they are now; spans are in seconds.
+
+    `runs` are those first recorded within the last hour, by the status that they have now. `unsent` alerts wait to be
+    written or sent, the oldest for `unsent_for`, 0 without one. `dropped` and `set_aside` are what the processes that
+    are still known could not record. `since_tick` and `round_took` are None before the first round.
+    """
+
+    monitors: Mapping[Stands, int]
+    overdue: int
+    open_incidents: int
+    runs: Mapping[RunStatus, int]
+    unsent: int
+    unsent_for: float
+    given_up: int
+    since_tick: float | None
+    round_took: float | None
+    recorders: int
+    dropped: int
+    set_aside: int
+
+
+def figures(now: datetime) -> Figures:
+    """By the database's clock. Takes a number of statements that does not grow with monitors, and hardly with runs."""
+    using = database_alias()
+    tick = Heartbeat.objects.using(using).filter(name=TICK).first()
+    return Figures(
+        monitors=_monitors(using),
+        overdue=overdue_monitors(now).count(),
+        open_incidents=Incident.objects.using(using).filter(closed_at=None).count(),
+        runs=_runs(now - RUNS_WITHIN, using),
+        since_tick=(now - tick.beat_at).total_seconds() if tick else None,
+        round_took=tick.took if tick else None,
+        **_mails(now, using),
+        **_recording(now, using),
+    )
+
+
+def _monitors(using: str) -> dict[Stands, int]:
+    """As `standings` says it of each."""
+    failing = Exists(Incident.objects.using(using).filter(monitor=OuterRef("pk"), closed_at=None))
+    stands = Case(
+        When(enabled=False, then=Value(Stands.DISABLED.value)),
+        When(failing, then=Value(Stands.FAILING.value)),
+        When(state__last_checked_at=None, then=Value(Stands.NOT_CHECKED.value)),
+        default=Value(Stands.FINE.value),
+        output_field=CharField(),
+    )
+    monitors = Monitor.objects.using(using).order_by().annotate(stands=stands)
+    counts = dict(monitors.values_list("stands").annotate(Count("pk")))
+    return {each: counts.get(each.value, 0) for each in Stands}
+
+
+def _runs(since: datetime, using: str) -> dict[RunStatus, int]:
+    runs = BackgroundTask.objects.using(using).order_by()
+    counts = dict(runs.filter(pk__gte=_first_run(since, using)).values_list("status").annotate(Count("pk")))
+    return {status: counts.get(status, 0) for status in RunStatus}
+
+
+def _first_run(since: datetime, using: str) -> int:
+    """The id from which on runs were recorded since then, found by bisection over the primary key.
+
+    Ids come in the order in which runs were first recorded; no index knows these times.
+    """
+    recorded_at = Coalesce("submitted_at", "started_at", "finished_at")
+    dated = BackgroundTask.objects.using(using).annotate(recorded_at=recorded_at).exclude(recorded_at=None)
+    rows = dated.order_by("pk").values_list("pk", "recorded_at")
+    first, last = rows.first(), rows.last()
+    low, high = (first[0], last[0] + 1) if first and last else (0, 0)
+    while low < high:
+        middle = (low + high) // 2
+        found = rows.filter(pk__gte=middle).first()
+        low, high = (found[0] + 1, high) if found and found[1] < since else (low, middle)
+    return low
+
+
+def _mails(now: datetime, using: str) -> dict[str, Any]:
+    messages, deliveries = Message.objects.using(using), Delivery.objects.using(using)
+    unsent = messages.filter(sent_at=None, gave_up_at=None).aggregate(count=Count("pk"), oldest=Min("created_at"))
+    unwritten = deliveries.filter(message=None).aggregate(count=Count("pk"), oldest=Min("alert__created_at"))
+    oldest = min((each["oldest"] for each in (unsent, unwritten) if each["oldest"]), default=now)
+    return {
+        "unsent": unsent["count"] + unwritten["count"],
+        "unsent_for": max(0.0, (now - oldest).total_seconds()),
+        "given_up": messages.filter(sent_at=None, gave_up_at__gte=now - GAVE_UP_WITHIN).count(),
+    }
+
+
+def _recording(now: datetime, using: str) -> dict[str, int]:
+    processes = Heartbeat.objects.using(using).exclude(name=TICK)
+    lost = processes.aggregate(dropped=Sum("dropped", default=0), set_aside=Sum("set_aside", default=0))
+    return {"recorders": processes.filter(beat_at__gte=now - DEAD_AFTER).count(), **lost}

@@ -1,0 +1,16 @@
+from django.db import models
+
+
+class Outage(models.Model):
+    """A time in which the monitor itself did not work: the last round before it, and the first after it.
+
+    The part from `silent_from` to `silent_until`, if there is one, is what `values.outage` calls silent.
+    """
+
+    began_at = models.DateTimeField(unique=True)  # so that it is found, and told of, once
+    ended_at = models.DateTimeField()
+    silent_from = models.DateTimeField(null=True, blank=True)
+    silent_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"from {self.began_at:%Y-%m-%d %H:%M} to {self.ended_at:%Y-%m-%d %H:%M}"
