@@ -165,6 +165,8 @@ def test_signals_are_passed_on(record: Recorder) -> None:
     with contextlib.ExitStack() as stack:
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         jobs = [stack.enter_context(record.start(f"{n:d}", "--", sys.executable, "-c", code)) for n in numbers]
+        for job in jobs:
+            stack.callback(job.terminate)  # else what fails below would wait for them for ever
         for number, job in zip(numbers, jobs, strict=True):
             assert job.stdout is not None
             assert job.stdout.readline() == b"ready\n"
