@@ -118,6 +118,14 @@ COMMANDS = [
     ["check_task_status", "--self", "--format=json"],
     ["check_task_status", "--monitor", "{name}"],
     ["check_task_status", "--monitor", "{name}x"],
+    ["check_task_status", "--since", "30d", "--monitor", "{name}"],
+    ["check_task_status", "--since", "30d", "--format=json"],
+    ["list_status", "--monitor", "{name}"],
+    ["list_status", "--unmonitored"],
+    ["list_status", "--unmonitored", "--format=csv"],
+    ["suggest_monitors", "{name}"],
+    ["suggest_monitors", "{name}x"],
+    ["suggest_monitors", "--unmonitored"],
     ["export_monitors"],
     ["preview_alert", "--monitor", "{name}"],
     ["preview_alert", "--monitor", "{name}", "--format=json"],
@@ -219,7 +227,7 @@ def test_a_project_template_reaches_no_setting_and_no_request(settings: Any, tmp
 
 
 def logged(message: str, *args: object, error: BaseException | None = None, name: str = "monitoring") -> str:
-    form = django_settings.LOGGING["formatters"]["line"]
+    form = django_settings.LOGGING["formatters"]["text"]
     formatter = LineFormatter(form["format"], style=form["style"])
     exc_info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, exc_info)
@@ -240,7 +248,7 @@ def test_no_line_of_the_log_is_forged(text: str) -> None:
 
 
 def test_the_projects_log_is_written_so() -> None:
-    assert django_settings.LOGGING["formatters"]["line"]["class"] == "project.logs.LineFormatter"
+    assert django_settings.LOGGING["formatters"]["text"]["class"] == "project.logs.LineFormatter"
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
             assert isinstance(handler.formatter, LineFormatter)
