@@ -74,7 +74,7 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
         Tracked(
             Span(*(getattr(incident, name) for name in _SPAN)),
             facts,
-            tuple(incident.monitor.notify_to),
+            incident.monitor.addresses,
             wishes_of(incident.monitor, incident.monitor.state),
         )
         for incident in locked

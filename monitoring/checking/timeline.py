@@ -148,12 +148,11 @@ def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
 def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Window, ...] | None:
     """Those of the checks that are due in the span; None where they are too many to tell apart."""
     try:
-        moments = monitor.parsed_schedule().upcoming(since)
-    except InvalidSchedule:
+        moments, lookback = monitor.parsed_schedule().upcoming(since), timedelta(hours=monitor.lookback_hours)
+        due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
+        return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
+    except (InvalidSchedule, OverflowError):  # the row was spoilt
         return ()
-    due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
-    lookback = timedelta(hours=monitor.lookback_hours)
-    return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
 
 
 def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
