@@ -78,6 +78,11 @@ def excused(outcomes: Sequence[Outcome], silences: Sequence[Span]) -> list[Outco
     return [_excused(outcome, silences) for outcome in outcomes]
 
 
+def is_excused(outcome: Outcome) -> bool:
+    """Whether it is one that `excused` has made: of a time in which nobody checked either."""
+    return outcome.verdict is Verdict.NOT_JUDGED and outcome.reason.startswith(NOTHING_ALIVE)
+
+
 def _excused(outcome: Outcome, silences: Sequence[Span]) -> Outcome:
     if outcome.verdict is not Verdict.NOT_EXECUTED or outcome.waiting:
         return outcome
