@@ -331,8 +331,8 @@ def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writ
 def test_lost_runs_are_said_once_and_nothing_where_none_were(
     writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writer.worker, "unbroken_since", NOW - timedelta(days=10_000))
-    writer.worker.beat_at = database_now()
+    monkeypatch.setattr(writer.answering.worker, "unbroken_since", NOW - timedelta(days=10_000))
+    writer.answering.worker.beat_at = database_now()
     writer._beat()
     make_run(status="Running", worker="host:1:a")
     make_run(status="Running", worker="host:1:a")
