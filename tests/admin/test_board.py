@@ -139,7 +139,7 @@ def test_when_all_is_well_it_says_so_and_counts_the_quiet_rest(boss: Client) -> 
     tick(timezone.now())
     shown = page(boss)
     assert "All 2 monitors are as expected.</h1>" in shown
-    assert "Last check <time" in shown
+    assert ">just now</time>.</p>" in shown
     assert "needs attention" not in shown
     assert 'stands=fine"><strong>2</strong> fine</a>' in shown
     assert 'stands=disabled"><strong>1</strong> disabled</a>' in shown
@@ -211,6 +211,12 @@ def test_acknowledging_there_is_what_it_is_in_the_list(boss: Client, failing: Mo
     assert "Acknowledged:" in shown
     assert f'name="acknowledge" value="{failing.pk}"' not in shown
     assert LogEntry.objects.get().change_message == "Acknowledged."
+
+
+@pytest.mark.parametrize("key", ["9" * 5_000, "9" * 30, "-1", "²", "one", ""])
+def test_what_is_no_key_of_a_monitor_is_done_nothing_to(boss: Client, failing: Monitor, key: str) -> None:
+    assert boss.post(BOARD, {"acknowledge": key}).status_code == 302
+    assert Incident.objects.get().acknowledged_at is None
 
 
 def test_snoozing_there_and_lifting_it(boss: Client, failing: Monitor) -> None:
