@@ -19,6 +19,7 @@ from monitoring.models import Alert, Incident, Monitor, database_alias
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.usual import p95
 
 RUNS_KNOWN = 1_500  # the newest ones of the task: one that runs each minute is known for a day
 RUNS_APART = 300  # of more than these, runs of one status that started in one slice of the span are one bar
@@ -156,12 +157,12 @@ def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Wind
 
 
 def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
-    """None where none completed; `p95` by the nearest rank."""
+    """None where none completed."""
     took = sorted(run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None)
     if not took:
         return None
     middle: timedelta = median(took)  # type: ignore[type-var] # spans can be halved
-    return Durations(len(took), middle, took[ceil(0.95 * len(took)) - 1], took[-1])
+    return Durations(len(took), middle, p95(took), took[-1])
 
 
 @dataclass(frozen=True, slots=True)
