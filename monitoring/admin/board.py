@@ -36,7 +36,7 @@ DOABLE = {
     "snooze_until_morning": snooze_until_morning,
     "lift_snooze": lift_snooze,
 }
-UNREADABLE = "It fails. What was found, another version of this program wrote; its next check writes it anew."
+UNREADABLE = "It fails. What was found was written by another version of this program; the next check writes it anew."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ def test_names_and_errors_are_text(boss: Client) -> None:
 @pytest.mark.usefixtures("failing")
 def test_facts_of_another_version_leave_a_card_that_says_so(boss: Client) -> None:
     Incident.objects.update(facts={})
-    assert "another version of this program wrote" in page(boss)
+    assert "was written by another version of this program" in page(boss)
 
 
 def test_what_is_unusual_stands_under_it_with_its_figure(boss: Client) -> None:
