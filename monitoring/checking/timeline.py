@@ -11,8 +11,9 @@ from itertools import islice, takewhile
 from math import ceil
 from statistics import median
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
+from monitoring.checking.context import reading
 from monitoring.checking.probe import ALL, Probe, newest_unstarted, place_in_time, started_in
 from monitoring.checking.runs import only_of, start_of
 from monitoring.models import Alert, Incident, Monitor, database_alias
@@ -128,7 +129,7 @@ def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
     found = _Found(problem="")
     using = database_alias()
     try:
-        with transaction.atomic(using=using):  # the context model's table may be missing
+        with reading(using):
             found = _runs(monitor, since, until, using)
     except (LookupError, DatabaseError) as error:
         found = _Found(problem=str(error).partition("\n")[0])
