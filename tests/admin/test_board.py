@@ -276,6 +276,14 @@ def test_other_apps_pages_and_people_without_the_right_do_not_see_it(boss: Clien
     assert "mon-head" in page(staff("view_monitor"), "/admin/")
 
 
+def test_the_front_page_is_there_where_the_monitors_tables_are_not(boss: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO gone")
+    shown = page(boss, "/admin/")
+    assert "The monitors could not be asked for: " in shown
+    assert "/admin/auth/user/" in shown
+
+
 @pytest.mark.urls(__name__)
 @pytest.mark.usefixtures("failing")
 def test_another_admin_site_has_its_own_board_and_one_without_monitors_has_none(boss: Client) -> None:
