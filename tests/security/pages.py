@@ -82,6 +82,7 @@ PAGES: dict[str, Page] = {
     "healthz": Page(EVERYBODY),
     "readyz": Page(EVERYBODY),
     "anymail/mailgun/tracking/": Page(EVERYBODY),  # whoever posts there must know a secret: tests/project/test_webhooks
+    "metrics": Page(STAFF),  # and who knows the token: tests/test_metrics
     "admin/": Page(STAFF),
     "admin/login/": Page(EVERYBODY),
     "admin/logout/": Page(EVERYBODY),
@@ -96,6 +97,10 @@ PAGES: dict[str, Page] = {
     **of_model("admin/auth/user/", BOSS, BOSS, {}),
     **of_model("admin/auth/group/", BOSS, BOSS, {"name": "on call"}),
     **of_model("admin/monitoring/monitor/", VIEWERS, EDITORS, MONITOR),
+    "admin/monitoring/monitor/board/": Page(
+        VIEWERS
+    ),  # what is done there are actions of the list: tests/admin/test_board
+    "admin/monitoring/monitor/unwatched/": Page(VIEWERS),
     "admin/monitoring/monitor/import/": Page(EDITORS, EDITORS, CONFIG),
     f"admin/monitoring/monitor/{ROW}overview/": Page(VIEWERS),
     f"admin/monitoring/monitor/{ROW}mail/": Page(VIEWERS),

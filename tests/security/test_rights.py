@@ -30,7 +30,7 @@ def snapshot() -> Any:
 
 def is_refused(person: str, response: Any) -> bool:
     if person == "anonymous":
-        return response.status_code == 302 and response.url.startswith("/admin/login/")
+        return response.status_code == 401 or response.headers.get("Location", "").startswith("/admin/login/")
     return response.status_code in (403, 404)
 
 

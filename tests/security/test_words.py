@@ -111,6 +111,11 @@ COMMANDS = [
     ["list_status"],
     ["list_status", "--format=json"],
     ["list_status", "--format=csv"],
+    ["list_status", "--monitor", "{name}"],
+    ["list_status", "--unmonitored"],
+    ["suggest_monitors", "--", "{name}"],
+    ["suggest_monitors", "--unmonitored"],
+    ["check_task_status", "--since=30d"],
     ["check_task_status", "--dry-run"],
     ["check_task_status"],
     ["check_task_status", "--format=json"],
@@ -219,7 +224,7 @@ def test_a_project_template_reaches_no_setting_and_no_request(settings: Any, tmp
 
 
 def logged(message: str, *args: object, error: BaseException | None = None, name: str = "monitoring") -> str:
-    form = django_settings.LOGGING["formatters"]["line"]
+    form = django_settings.LOGGING["formatters"]["text"]
     formatter = LineFormatter(form["format"], style=form["style"])
     exc_info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, exc_info)
@@ -240,7 +245,7 @@ def test_no_line_of_the_log_is_forged(text: str) -> None:
 
 
 def test_the_projects_log_is_written_so() -> None:
-    assert django_settings.LOGGING["formatters"]["line"]["class"] == "project.logs.LineFormatter"
+    assert django_settings.LOGGING["formatters"]["text"]["class"] == "project.logs.LineFormatter"
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
             assert isinstance(handler.formatter, LineFormatter)
