@@ -16,6 +16,7 @@ from monitoring.models import Monitor, MonitorState
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
+from monitoring.values.outage import is_excused
 from monitoring.values.outcome import Check, Outcome
 from monitoring.values.schedule import Schedule
 from monitoring.values.span import Span
@@ -31,7 +32,7 @@ KINDS = {Decision.OPENED: "alert", Decision.REMINDED: "alert again", Decision.RE
 
 LEFT_OUT = (
     "A run that was retried is known by its last attempt only, and one that waited is taken to have been Queued. "
-    "That somebody acknowledges or snoozes is left out."
+    "That somebody acknowledges or snoozes is left out, and so are checks of a time in which nothing recorded runs."
 )
 
 
@@ -173,12 +174,16 @@ class _Course:
         self.policy = policy
         self.checks = 0
         self.reason = ""  # why one could not be judged
+        self.excuse = ""  # why one was left out
         self.said: list[Said] = []
         self.incidents: list[Span] = []
         self._open: Span | None = None
         self._failed: Outcome | None = None
 
     def check(self, outcome: Outcome) -> None:
+        if is_excused(outcome):
+            self.excuse = outcome.reason
+            return
         at = outcome.check.at
         self.checks += 1
         self.reason = outcome.reason or self.reason
@@ -210,15 +215,15 @@ def _found(asked: BackTest, outcomes: Iterable[Outcome], begin: datetime | None)
         course.check(outcome)
     course.pass_time(asked.until + timedelta.resolution)
     # What keeps it from being judged now says nothing of then.
-    if problem := asked.trial.problem or course.reason or _nothing_tried(asked, course.checks, begin):
+    if problem := asked.trial.problem or course.reason or _nothing_tried(asked, course, begin):
         return replace(asked, problem=problem)
     failing = tuple(Failing(each.opened_at, each.closed_at, each.failing_checks) for each in course.incidents)
     return replace(asked, checks=course.checks, said=tuple(course.said), failing=failing)
 
 
-def _nothing_tried(asked: BackTest, checks: int, begin: datetime | None) -> str:
-    if checks:
-        return ""
+def _nothing_tried(asked: BackTest, course: _Course, begin: datetime | None) -> str:
+    if course.checks or course.excuse:
+        return "" if course.checks else course.excuse
     if begin is None:
         return f"no run of “{one_line(asked.trial.expectation.task_name)}” is recorded"
     return f"it is not due once in the last {_counted(asked.until - asked.since)}"

@@ -97,11 +97,11 @@ def _parse(given: object) -> Conf:
     if (url := given.get("SITE_URL")) and not _is_site(url):
         raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
     # What is wrong with secrets is said without them.
-    if (url := given.get("PING_URL")) and not (_is_site(url) and _is_one_word(url)):
+    if (url := given.get("PING_URL")) and not (_is_site(url) and is_one_word(url)):
         raise ImproperlyConfigured(
             "MONITORING['PING_URL'] is no address; one such as https://switch.example.org/ping/ID is wanted"
         )
-    if (token := given.get("METRICS_TOKEN")) and not (len(token) >= TOKEN_MIN and _is_one_word(token)):
+    if (token := given.get("METRICS_TOKEN")) and not (len(token) >= TOKEN_MIN and is_one_word(token)):
         raise ImproperlyConfigured(
             f"MONITORING['METRICS_TOKEN'] is no token; {TOKEN_MIN} ASCII characters or more, without spaces, are wanted"
         )
@@ -124,7 +124,7 @@ def _parse(given: object) -> Conf:
     return Conf(**given)
 
 
-def _is_one_word(text: str) -> bool:
+def is_one_word(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 

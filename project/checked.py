@@ -1,12 +1,14 @@
 """Readers for environment variables that Django would take as they are and fail on later."""
 
 from email.utils import parseaddr
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import EnvError
+
+from monitoring.conf import TOKEN_MIN, is_one_word
+from project.mailurl import split
 
 
 def not_empty(value: str) -> str:
@@ -16,7 +18,7 @@ def not_empty(value: str) -> str:
 
 
 def site_url(value: str) -> str:
-    parts = urlsplit(value)
+    parts = split(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or "@" in value:
         shown = "what has a password" if "@" in value else repr(value)
         raise EnvError(f"{shown} is not the address of a site, such as https://monitor.example.org")
@@ -42,20 +44,16 @@ def webhook_secret(value: str) -> str:
 
 def ping_url(value: str) -> str:
     """Empty, or an address that is a secret, and so not repeated."""
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname or not _is_one_word(value)):
+    parts = split(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or not is_one_word(value)):
         raise EnvError("is not an address such as https://switch.example.org/ping/ID")
     return value
 
 
 def token(value: str) -> str:
-    if value and (len(value) < 16 or not _is_one_word(value)):
-        raise EnvError("is no token of at least 16 ASCII characters without spaces")
+    if value and (len(value) < TOKEN_MIN or not is_one_word(value)):
+        raise EnvError(f"is no token of at least {TOKEN_MIN} ASCII characters without spaces")
     return value
-
-
-def _is_one_word(value: str) -> bool:
-    return value.isascii() and value.isprintable() and " " not in value
 
 
 def time_zone(value: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitoring.alerting.policy import Decision
 from monitoring.backtest import BackTest, Failing, back_test, trial_of, trials_of
-from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Monitor, MonitorState
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Monitor, MonitorState, Outage
 from monitoring.tick import tick
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.run_event import RunStatus
@@ -225,6 +225,27 @@ def test_what_cannot_be_told_says_why(two_days: Monitor, over: dict[str, Any], p
     found = tried(two_days, END - timedelta(days=1))
     assert found.problem.startswith(problem)
     assert (found.said, found.checks, found.shortness) == ((), 0, "")
+
+
+def test_a_time_in_which_nothing_recorded_runs_is_left_out_and_the_rest_is_tried(two_days: Monitor) -> None:
+    since = END - timedelta(days=1)
+    silence = {"silent_from": since + timedelta(hours=6), "silent_until": since + timedelta(hours=16)}
+    runs = BackgroundTask.objects.filter(started_at__gt=silence["silent_from"])
+    runs.filter(started_at__lt=silence["silent_until"]).delete()
+    told = tried(two_days, since)
+    Outage.objects.create(began_at=silence["silent_from"], ended_at=silence["silent_until"], **silence)
+    found = tried(two_days, since)
+    assert (told.checks, found.checks) == (24, 15), "nine windows lie in the silence as a whole"
+    assert found.alerts == told.alerts - 9
+    assert found.problem == ""
+    # A run of that time that was written down late was found by checks, between two that found none.
+    for hours in range(8, 15):
+        late = make_run(started_at=since + timedelta(hours=hours), finished_at=since + timedelta(hours=hours))
+        assert tried(two_days, since).checks == 16
+        late.delete()
+    Outage.objects.update(silent_from=END - timedelta(days=40))
+    unknown = tried(two_days, silence["silent_until"] - timedelta(hours=2), silence["silent_until"])
+    assert unknown.problem.startswith("nothing that records runs was alive from ")
 
 
 def test_trials_are_independent_and_come_in_their_order(two_days: Monitor) -> None:

@@ -258,6 +258,29 @@ def test_a_monitor_that_cannot_be_judged_opens_an_incident_that_says_so_and_stop
     assert all(planned > DUE for planned in MonitorState.objects.values_list("next_check_at", flat=True))
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        ({"notify_to": 7}, ["root@example.com"]),
+        ({"notify_to": "ops@example.com"}, ["root@example.com"]),
+        ({"notify_to": [7, "ops@example.com"]}, ["ops@example.com"]),
+        ({"lookback_hours": 1e300}, ["ops@example.com"]),
+        ({"repeat": "never"}, ["ops@example.com"]),
+    ],
+    ids=str,
+)
+def test_a_row_that_was_spoilt_stops_no_round_and_somebody_is_told_of_it(spoilt: Any, told: list[str]) -> None:
+    User.objects.create_superuser("root", "root@example.com")
+    bad = make_monitor("bad", due_at=DUE, repeat="hours", repeat_hours=1, task_name="bad")
+    make_monitor("good", due_at=DUE, task_name="good")
+    Monitor.objects.filter(pk=bad.pk).update(**spoilt)
+    tick(DUE)
+    tick(DUE + timedelta(hours=1))  # its reminder is a round's work too
+    owed = Delivery.objects.order_by("address").values_list("address", flat=True)
+    assert {*owed.filter(alert__task_name="bad")} == {*told}
+    assert [*owed.filter(alert__task_name="good")] == ["ops@example.com"]
+
+
 # By hand
 
 

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.actions import acknowledge, lift_snooze, snooze_hour, snooze_until_morning
 from monitoring.admin.display import badge, link
+from monitoring.admin.pages import key_in
 from monitoring.admin.parts import listed, overview_link, pairs, zone_of
 from monitoring.alerting import words
 from monitoring.alerting.variables import problem_of
@@ -28,13 +29,14 @@ from monitoring.values.text import head, one_line, written_span
 
 RENEWED_AFTER = 60  # seconds
 UNUSUAL_SHOWN = 10
+AN_INSTANT = timedelta(seconds=10)  # what is nearer is not counted in seconds
 DOABLE = {
     "acknowledge": acknowledge,
     "snooze_hour": snooze_hour,
     "snooze_until_morning": snooze_until_morning,
     "lift_snooze": lift_snooze,
 }
-UNREADABLE = "It fails. What was found, another version of this program wrote; its next check writes it anew."
+UNREADABLE = "It fails. What was found was written by another version of this program; the next check writes it anew."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def _do(page: Any, request: HttpRequest) -> HttpResponse:
     if not page.has_snooze_permission(request):
         raise PermissionDenied
     for name, act in DOABLE.items():
-        if (key := request.POST.get(name, "")).isdecimal():
+        if key := key_in(request.POST, name):
             act(page, request, Monitor.objects.filter(pk=key))
     return redirect(request.get_full_path())
 
@@ -162,6 +164,8 @@ def _placed(instant: datetime, now: datetime, zone: tzinfo | None = None) -> Saf
     """How long ago or until then and, in a zone, when that is."""
     span = written_span(abs(now - instant))
     said = f"{span} ago" if instant <= now else f"in {span}"
+    if abs(now - instant) < AN_INSTANT:
+        said = "just now" if instant <= now else "now"
     exact = format_html('<span class="mon-quiet">, {}</span>', _short(instant, now, zone)) if zone else ""
     return format_html('<time datetime="{}">{}</time>{}', instant.isoformat(), said, exact)
 

@@ -105,7 +105,7 @@ def draw_timeline(shown: Timeline, span: Span, zone: tzinfo, link: Link) -> Safe
     scale = Scale(shown.since, shown.until)
     parts = [
         *_ticks(scale, span, zone, INCIDENT_TOP, TICK_END, LABEL_LINE),
-        *(_unknown(scale, shown.known_since) if shown.known_since and not shown.is_sampled else ()),
+        *(_unknown(scale, shown.known_since, zone) if shown.known_since and not shown.is_sampled else ()),
         *(_incident(scale, incident, zone, link) for incident in shown.incidents),
         format_html('<line class="mon-base" x1="0" x2="100%" y1="{0}" y2="{0}"/>', BASE),
         *(_window(scale, number, window, zone) for number, window in enumerate(shown.windows or ())),
@@ -197,14 +197,14 @@ def _ticks(scale: Scale, span: Span, zone: tzinfo, top: int, bottom: int, label_
             yield format_html('<text class="mon-label" x="{}%" y="{}">{}</text>', x, label_line, label)
 
 
-def _unknown(scale: Scale, known_since: datetime) -> Iterator[SafeString]:
+def _unknown(scale: Scale, known_since: datetime, zone: tzinfo) -> Iterator[SafeString]:
     yield format_html(
         '<rect class="mon-unknown" x="0" width="{}%" y="{}" height="{}"><title>Runs before {} are not drawn</title>'
         "</rect>",
         scale.at(known_since),
         INCIDENT_TOP,
         BASE - INCIDENT_TOP,
-        f"{known_since:%Y-%m-%d %H:%M %Z}",
+        written(known_since, zone),
     )
 
 

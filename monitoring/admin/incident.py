@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import get_default_timezone
 
-from monitoring.admin.display import link, run_badge
+from monitoring.admin.display import link, run_badge, url_of
 from monitoring.admin.drawing import written
 from monitoring.admin.parts import (
     exactly,
@@ -31,6 +31,7 @@ from monitoring.alerting.states import state_of
 from monitoring.alerting.story import Happened, Moment, Story, story_of
 from monitoring.alerting.variables import template_context
 from monitoring.checking.evidence import gather_of
+from monitoring.checking.incidents import found_by
 from monitoring.checking.story import Difference, Runs, runs_of_story
 from monitoring.models import BackgroundTask, Incident, Message, MonitorState
 from monitoring.values.evidence import Evidence
@@ -64,9 +65,8 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
         "mails": list(_mails(story.messages[:FRAMED_MAX], zone, site)) if may_see_mails else [],
         "more_mails": max(0, len(story.messages) - FRAMED_MAX),
     }
-    try:
-        facts = Facts.from_json(incident.facts)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    facts = found_by(incident)
+    if facts is None:
         return {**shown, "found": facts_found(incident.facts)}
     evidence = gather_of(incident, facts, now)
     shown |= _in_the_words_of_its_mail(facts, evidence)
@@ -204,6 +204,8 @@ def _joined(parts: Any) -> SafeString:
 
 def _mails(messages: tuple[Message, ...], zone: tzinfo, site: str) -> Iterator[dict[str, Any]]:
     for message in messages:
+        if not url_of(message, site):  # an admin that shows no messages
+            continue
         url = reverse(f"{site}:monitoring_message_html", args=[message.pk])
         yield {
             "link": link(message, message.subject, site),

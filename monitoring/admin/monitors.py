@@ -180,8 +180,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="Tells")
     def tells(self, monitor: Any) -> SafeString | str:
-        if monitor.notify_to:
-            return _addresses(list(map(str, monitor.notify_to)))
+        if monitor.addresses:
+            return _addresses(monitor.addresses)
         if monitor.superusers:
             return format_html("superusers: {}", _addresses(monitor.superusers))
         return badge("nobody!", "bad")
@@ -219,7 +219,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="Last mails")
     def last_mails(self, monitor: Monitor) -> SafeString:
         """How far the newest mail to each came, of whatever monitor: an address that bounces does so for all."""
-        addresses = list(map(str, monitor.notify_to)) or list(superuser_addresses())
+        addresses = list(monitor.addresses or superuser_addresses())
         newest = last_messages(addresses[:ADDRESSES_LOOKED_AT], database_alias())
         return table(
             ["Address", "Last mail", "When", "What was said of it"],

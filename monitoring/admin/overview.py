@@ -159,8 +159,8 @@ def _schedule_in_words(monitor: Monitor) -> SafeString:
 
 
 def _recipients(monitor: Monitor) -> str:
-    if monitor.notify_to:
-        return ", ".join(map(str, monitor.notify_to))
+    if monitor.addresses:
+        return ", ".join(monitor.addresses)
     superusers = ", ".join(superuser_addresses())
     return f"the superusers {superusers}" if superusers else "nobody: no addresses here, and no superuser has one"
 

@@ -6,7 +6,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -33,7 +33,7 @@ class KeyedList(ChangeList):
         for name in (OLDER, NEWER):
             self.filter_params.pop(name, None)
             self.params.pop(name, None)
-        self.older_than, self.newer_than = _key(request, OLDER), _key(request, NEWER)
+        self.older_than, self.newer_than = key_in(request.GET, OLDER), key_in(request.GET, NEWER)
         return super().get_queryset(request, exclude_parameters)
 
     def get_results(self, request: HttpRequest) -> None:
@@ -117,6 +117,7 @@ def _place_in_time(row: Any) -> SafeString | str:
     return format_html("back to {}", exactly(instant)) if instant else ""
 
 
-def _key(request: HttpRequest, name: str) -> int | None:
-    given = request.GET.get(name, "")
+def key_in(query: QueryDict, name: str) -> int | None:
+    """None for what can be no row's key, as of who wrote the address by hand."""
+    given = query.get(name, "")
     return int(given) if given.isdecimal() and len(given) < 19 else None

@@ -119,10 +119,8 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
 
 def facts_found(stored: dict[str, Any]) -> SafeString | str:
     """Stored facts as a mail says them; as they stand in the row where another version wrote what we cannot read."""
-    try:
-        return pairs(fact_rows(Facts.from_json(stored)))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return pre(json.dumps(stored, indent=2))
+    facts = Facts.read(stored)
+    return pairs(fact_rows(facts)) if facts else pre(json.dumps(stored, indent=2))
 
 
 def pre(text: str) -> SafeString | str:

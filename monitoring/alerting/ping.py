@@ -49,7 +49,7 @@ class Switch:
             return f"it answered {error.code}"
         except URLError as error:
             return str(error.reason)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # the last: a host that no name can be
             return type(error).__name__
         return ""
 

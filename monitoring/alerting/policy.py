@@ -53,7 +53,8 @@ class Policy:
 @lru_cache(maxsize=1_000)  # most monitors' people want the same
 def policy_of(wishes: Wishes) -> Policy:
     return Policy(
-        repeat=Repeat(wishes.repeat),
+        # One that was spoilt is no reason to tell less, nor to check nobody's monitors.
+        repeat=Repeat(wishes.repeat) if wishes.repeat in Repeat.values else Repeat.EVERY_CHECK,
         repeat_every=timedelta(hours=wishes.repeat_hours or 1),
         tell_recovery=wishes.tell_recovery,
         alert_after=wishes.alert_after,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts, facts_of_outage
-from monitoring.values.outage import Down, Span
+from monitoring.values.outage import Down, Period
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 
@@ -74,7 +74,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
                 reason=_reason(asked.context_model),
             )
         case AlertKind.MONITOR_DOWN:
-            outage = Span(now - timedelta(hours=6), now)
+            outage = Period(now - timedelta(hours=6), now)
             return replace(facts_of_outage(Down(outage, silent=outage, late=12)), time_zone=time_zone)
     return sample
 

@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import groupby
 
 from monitoring.models import Alert, Delivery, Incident, Message, database_alias
+from monitoring.values.facts import AlertKind
 
 ALERTS_TOLD = 20  # the newest ones, beside the first
 DELIVERIES_TOLD = 400  # of these alerts
@@ -22,7 +23,10 @@ class Happened(Enum):
     """The last one, where there were several."""
 
     RECOVERED = "as expected again"
-    """A check that found it so closed the incident, or its monitor was deleted or disabled."""
+    """A check that found it so closed the incident, and that is told."""
+
+    CLOSED = "closed"
+    """It ended, and nobody was told that it recovered, for which its monitor may have been deleted or disabled."""
 
     OWED = "alert owed"
     """Somebody is to be told; without an address, nobody could be."""
@@ -91,7 +95,7 @@ def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
     messages = {each.message.pk: each.message for each in deliveries if each.message}
     newest_first = tuple(sorted(messages.values(), key=lambda message: message.pk, reverse=True))
     moments = [
-        *_of_incident(incident, snoozed_until),
+        *_of_incident(incident, snoozed_until, _is_recovery(alerts)),
         *_of_alerts(alerts, deliveries),
         *_of_messages(newest_first[::-1]),
         *([Moment(at=alerts[1].created_at, happened=Happened.LEFT_OUT)] if left_out else ()),
@@ -121,7 +125,11 @@ def _deliveries(alerts: list[Alert]) -> list[Delivery]:
     return list(deliveries.defer("message__text", "message__html").order_by("alert_id", "address")[:DELIVERIES_TOLD])
 
 
-def _of_incident(incident: Incident, snoozed_until: datetime | None) -> Iterator[Moment]:
+def _is_recovery(alerts: list[Alert]) -> bool:
+    return any(alert.kind == AlertKind.RESOLVED for alert in alerts[-1:])
+
+
+def _of_incident(incident: Incident, snoozed_until: datetime | None, has_recovered: bool) -> Iterator[Moment]:
     yield Moment(at=incident.opened_at, happened=Happened.FOUND)
     if incident.failing_checks > 1:
         count = incident.failing_checks
@@ -132,7 +140,7 @@ def _of_incident(incident: Incident, snoozed_until: datetime | None) -> Iterator
     if snoozed_until and snoozed_until > incident.opened_at and not (ended and snoozed_until > ended):
         yield Moment(at=snoozed_until, happened=Happened.SNOOZED)
     if ended:
-        yield Moment(at=ended, happened=Happened.RECOVERED)
+        yield Moment(at=ended, happened=Happened.RECOVERED if has_recovered else Happened.CLOSED)
 
 
 def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Moment]:

@@ -15,7 +15,7 @@ def advice(monitor: Monitor, now: datetime, registered: Sequence[str], superuser
     said = (
         _never_ran(monitor.task_name, registered),
         _unjudged_runs(monitor, now),
-        "" if monitor.notify_to or superusers else NOBODY,
+        "" if monitor.addresses or superusers else NOBODY,
     )
     return [sentence for sentence in said if sentence]
 
@@ -38,10 +38,9 @@ def _never_ran(name: str, registered: Sequence[str]) -> str:
 
 def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
     try:
-        gap = monitor.parsed_schedule().longest_gap(now)
-    except InvalidSchedule:
+        gap, lookback = monitor.parsed_schedule().longest_gap(now), timedelta(hours=monitor.lookback_hours)
+    except (InvalidSchedule, OverflowError):  # the row was spoilt
         return ""
-    lookback = timedelta(hours=monitor.lookback_hours)
     if gap <= lookback or gap == timedelta.max:  # the latter: it comes only once in fifty years
         return ""
     return (

@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from monitoring.checking.evaluation import evaluate
 from monitoring.conf import conf
 from monitoring.models import BackgroundTask, database_alias
+from monitoring.values.outage import is_excused
 from monitoring.values.outcome import Check, Outcome, Verdict
 from monitoring.values.text import storable_name
 
@@ -72,7 +73,8 @@ def _is_same_between(one: Outcome, other: Outcome) -> bool:
     """
     if (one.verdict, one.run, one.waiting, one.reason) != (other.verdict, other.run, other.waiting, other.reason):
         return False
-    if one.verdict is Verdict.NOT_JUDGED or (one.run and one.run.started_at):
+    is_always_so = one.verdict is Verdict.NOT_JUDGED and not is_excused(one)
+    if is_always_so or (one.run and one.run.started_at):
         return True
     return other.check.threshold <= one.check.at
 

@@ -1,8 +1,9 @@
 """Runs of one business context: those whose context id names an instance of a model, of a type if one is asked for."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from django.db import connections, models, router
+from django.db import connections, models, router, transaction
 from django.db.models import F
 
 from monitoring.checking.probe import Filter
@@ -47,6 +48,15 @@ def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
     # Nor may it say that the context id is not null: PostgreSQL would then take the partial index on contexts, read a
     # task's whole window and sort it (measured over ten million runs: ten times slower).
     return Filter(f"({instance_of_run} LIMIT 1)", tuple(parameters))
+
+
+def reading(using: str) -> AbstractContextManager[None]:
+    """What runs of a context are asked within, since the context model's table may be missing.
+
+    That must not spoil the caller's transaction: in one, it is a savepoint. Without one reading needs none: on SQLite a
+    transaction waits for whoever writes, and keeps all others from it.
+    """
+    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
 
 
 def _is_key(model: type[models.Model], using: str) -> str:

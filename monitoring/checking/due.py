@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from monitoring.models import DependentTask, Monitor, MonitorState
+from monitoring.models.monitor import addresses_in
 from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import Check
@@ -83,7 +84,7 @@ class Due:
 
     @property
     def notify_to(self) -> tuple[str, ...]:
-        return tuple(_listed(self.row.notify_to)) if self.problem else self.check.expectation.notify_to
+        return addresses_in(_listed(self.row.notify_to)) if self.problem else self.check.expectation.notify_to
 
     @property
     def wishes(self) -> Wishes:

@@ -74,7 +74,7 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
         Tracked(
             Span(*(getattr(incident, name) for name in _SPAN)),
             facts,
-            tuple(incident.monitor.notify_to),
+            incident.monitor.addresses,
             wishes_of(incident.monitor, incident.monitor.state),
         )
         for incident in locked
@@ -87,14 +87,8 @@ def wishes_of(monitor: Monitor, state: MonitorState) -> Wishes:
 
 
 def found_by(incident: Incident) -> Facts | None:
-    """What its last failing check found; None for what another version stored and this one cannot read.
-
-    The next check writes it anew.
-    """
-    try:
-        return Facts.from_json(incident.facts)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+    """What its last failing check found; None where that cannot be read, until the next check writes it anew."""
+    return Facts.read(incident.facts)
 
 
 def note_told(incidents: Sequence[Incident | Span], now: datetime, using: str) -> None:

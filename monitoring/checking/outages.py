@@ -5,21 +5,21 @@ from datetime import datetime, timedelta
 
 from monitoring.models import BackgroundTask, Heartbeat, MonitorState, Outage
 from monitoring.models.heartbeat import TICK
-from monitoring.values.outage import DOWN_AFTER, Down, Life, Span, excused, outage_between, silent_part
+from monitoring.values.outage import DOWN_AFTER, Down, Life, Period, excused, outage_between, silent_part
 from monitoring.values.outcome import Outcome, Verdict
 
 # The newest runs are those of now, then those of the outage, if there are any: no index knows when runs were recorded.
 LOOKED_AT = 1_000
 
 
-def outage_until(now: datetime, using: str) -> Span | None:
+def outage_until(now: datetime, using: str) -> Period | None:
     """The outage that a round at `now` ends, noted already or not."""
     last = Heartbeat.objects.using(using).filter(name=TICK).first()
     ended_at = last.beat_at + timedelta(seconds=last.took or 0) if last else None
     return outage_between(ended_at, now)
 
 
-def note_outage(span: Span, using: str) -> Down | None:
+def note_outage(span: Period, using: str) -> Down | None:
     """Writes the outage down; None if another round has done so already.
 
     That is another worker's, or one that found it and then failed: the outage goes on until one succeeds.
@@ -42,7 +42,7 @@ def excuse(outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
     # One that ended before a window does excuses nothing.
     recent = Outage.objects.using(using).filter(silent_until__gte=min(check.at for check in missing))
     times = recent.values_list("silent_from", "silent_until")
-    return excused(outcomes, [Span(began_at, ended_at) for began_at, ended_at in times if began_at and ended_at])
+    return excused(outcomes, [Period(began_at, ended_at) for began_at, ended_at in times if began_at and ended_at])
 
 
 def _lives(using: str) -> list[Life]:
@@ -50,7 +50,7 @@ def _lives(using: str) -> list[Life]:
     return [Life(*times) for times in processes.values_list("unbroken_since", "beat_at")]
 
 
-def _recorded(span: Span, using: str) -> Iterator[datetime]:
+def _recorded(span: Period, using: str) -> Iterator[datetime]:
     newest = BackgroundTask.objects.using(using).order_by("-id")[:LOOKED_AT]
     for times in newest.values_list("submitted_at", "started_at", "finished_at"):
         yield from (time for time in times if time and span.began_at <= time <= span.ended_at)

@@ -1,13 +1,12 @@
 """The runs that a monitor looks at."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError
 
-from monitoring.checking.context import runs_of
+from monitoring.checking.context import reading, runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_runs, place_in_time
 from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
@@ -52,8 +51,7 @@ def _last_runs(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
     using = database_alias()
     probes = [Probe(each.task_name, EVER_SINCE, END_OF_TIME, each.context_type) for each in monitors]
     try:
-        # A missing table must not spoil the caller's transaction. Without one, reading needs none, and takes no lock.
-        with transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext():
+        with reading(using):
             found = newest_runs(probes, using, only_of(monitors[0], using), started=limit, unstarted=limit)
             return [LastRuns(tuple(runs[:limit])) for runs in found]
     except (LookupError, DatabaseError) as error:

@@ -9,6 +9,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 from monitoring.checking.due import among
 from monitoring.checking.evaluation import evaluate
+from monitoring.checking.incidents import found_by
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from monitoring.values.expectation import MAX_LOOKBACK_HOURS, Expectation
 from monitoring.values.facts import Facts
@@ -71,10 +72,7 @@ class Standing:
     @property
     def found(self) -> Facts | None:
         """What the last failing check of the open incident found; None where another version stored it unreadably."""
-        try:
-            return Facts.from_json(self.incident.facts) if self.incident else None
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
+        return found_by(self.incident) if self.incident else None
 
 
 def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
+from monitoring.checking.context import reading
 from monitoring.checking.probe import Probe, started_in
 from monitoring.checking.runs import EVER_SINCE, only_of, start_of
 from monitoring.models import BackgroundTask, database_alias
@@ -59,7 +60,7 @@ def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask 
     since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
     probe = Probe(facts.task_name, since, before, facts.context_type)
     try:
-        with transaction.atomic(using=using):  # the context model's table may be missing
+        with reading(using):
             (runs,) = started_in([probe], using, only_of(facts, using), limit=LOOKED_BACK)
     except (LookupError, DatabaseError):
         return None

@@ -11,14 +11,16 @@ from itertools import islice, takewhile
 from math import ceil
 from statistics import median
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
+from monitoring.checking.context import reading
 from monitoring.checking.probe import ALL, Probe, newest_unstarted, place_in_time, started_in
 from monitoring.checking.runs import only_of, start_of
 from monitoring.models import Alert, Incident, Monitor, database_alias
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.usual import p95
 
 RUNS_KNOWN = 1_500  # the newest ones of the task: one that runs each minute is known for a day
 RUNS_APART = 300  # of more than these, runs of one status that started in one slice of the span are one bar
@@ -127,7 +129,7 @@ def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
     found = _Found(problem="")
     using = database_alias()
     try:
-        with transaction.atomic(using=using):  # the context model's table may be missing
+        with reading(using):
             found = _runs(monitor, since, until, using)
     except (LookupError, DatabaseError) as error:
         found = _Found(problem=str(error).partition("\n")[0])
@@ -148,21 +150,20 @@ def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
 def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Window, ...] | None:
     """Those of the checks that are due in the span; None where they are too many to tell apart."""
     try:
-        moments = monitor.parsed_schedule().upcoming(since)
-    except InvalidSchedule:
+        moments, lookback = monitor.parsed_schedule().upcoming(since), timedelta(hours=monitor.lookback_hours)
+        due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
+        return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
+    except (InvalidSchedule, OverflowError):  # the row was spoilt
         return ()
-    due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
-    lookback = timedelta(hours=monitor.lookback_hours)
-    return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
 
 
 def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
-    """None where none completed; `p95` by the nearest rank."""
+    """None where none completed."""
     took = sorted(run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None)
     if not took:
         return None
     middle: timedelta = median(took)  # type: ignore[type-var] # spans can be halved
-    return Durations(len(took), middle, took[ceil(0.95 * len(took)) - 1], took[-1])
+    return Durations(len(took), middle, p95(took), took[-1])
 
 
 @dataclass(frozen=True, slots=True)

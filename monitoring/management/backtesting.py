@@ -88,7 +88,7 @@ def _shown(command: PluginCommand, found: Iterator[BackTest], total: int) -> Ite
 
 def _count(found: Sequence[BackTest], alerting: Sequence[BackTest], untold: Sequence[BackTest]) -> str:
     counted = [f"{len(alerting):,} of {len(found):,} would have alerted"]
-    return ", ".join(counted + ([f"of {len(untold):,} nobody can tell"] if untold else []))
+    return ", ".join(counted + ([f"for {len(untold):,} nobody can tell"] if untold else []))
 
 
 def _print(command: PluginCommand, found: Sequence[BackTest], word: str, counted: str) -> None:

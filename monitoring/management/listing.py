@@ -110,7 +110,7 @@ def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str
         "next_check_at": iso(standing.next_check_at),
         "snoozed_until": iso(_snoozed_until(standing, now)),
         "acknowledged_by": incident.acknowledged_by if incident and incident.acknowledged_at else None,
-        "tells": list(monitor.notify_to or superusers),
+        "tells": list(monitor.addresses or superusers),
         "incident": _incident_as_json(incident) if incident else None,
         "evidence": _evidence_as_json(shown),
     }
@@ -138,7 +138,7 @@ def _row(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Term
         "".join(MARKS[run_tone(run.status)] for run in shown.evidence.runs) or "-",
         ago(ran_at, now),
         from_now(standing.next_check_at, now),
-        terminal.spelt(tells(standing.monitor.notify_to, superusers)),
+        terminal.spelt(tells(standing.monitor.addresses, superusers)),
     )
 
 
@@ -176,7 +176,7 @@ def _facts_in_full(
         yield "Incident", f"{incident.pk}, failing checks in a row: {incident.failing_checks}{by}"
     if snoozed_until := _snoozed_until(standing, now):
         yield "Snoozed until", written(snoozed_until)
-    yield "Tells", tells(standing.monitor.notify_to, superusers)
+    yield "Tells", tells(standing.monitor.addresses, superusers)
 
 
 def _incident_as_json(incident: Incident) -> dict[str, Any]:

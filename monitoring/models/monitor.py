@@ -5,7 +5,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from monitoring.values.expectation import ConfigError, Expectation, parse_expectation
+from monitoring.values.expectation import MAX_LOOKBACK_HOURS, ConfigError, Expectation, parse_expectation
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 from monitoring.values.text import NAME_MAX
@@ -104,12 +104,23 @@ class Monitor(models.Model):
         }
         return {key: value for key, value in settings.items() if value not in ("", [])}
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return addresses_in(self.notify_to)
+
     def expectation(self, dependent_tasks: tuple[str, ...]) -> Expectation:
-        """The monitor as it was validated when it was saved. Raises ValueError if its row was spoilt since."""
+        """The monitor as it was validated when it was saved.
+
+        Raises TypeError or ValueError if its row was spoilt since.
+        """
+        if self.notify_to != [*self.addresses]:
+            raise ValueError(f"notify_to is {self.notify_to!r}")
+        if not 0 < self.lookback_hours <= MAX_LOOKBACK_HOURS:
+            raise ValueError(f"lookback_hours is {self.lookback_hours!r}")
         return Expectation(
             task_name=self.task_name,
             expected_statuses=tuple(map(RunStatus, self.expected_statuses)),
-            notify_to=tuple(self.notify_to),
+            notify_to=self.addresses,
             dependent_tasks=dependent_tasks,
             lookback_hours=self.lookback_hours,
             context_model=self.context_model or None,
@@ -119,6 +130,12 @@ class Monitor(models.Model):
     def parsed_schedule(self) -> Schedule:
         """Raises InvalidSchedule if the row was spoilt, or the host lost a zone, since it was saved."""
         return parse_schedule(self.schedule, self.time_zone)
+
+
+def addresses_in(notify_to: Any) -> tuple[str, ...]:
+    """What can be read of a row that may have been spoilt since it was saved; if nothing can, superusers are told."""
+    listed = notify_to if isinstance(notify_to, list) else []
+    return tuple(address for address in listed if isinstance(address, str))
 
 
 class DependentTask(models.Model):

@@ -37,7 +37,7 @@ from monitoring.recording.privacy import is_simple, written_error, written_reaso
 from monitoring.recording.workers import waiting_runs
 from monitoring.recording.writer import answer_for_runs, close, flush, observe
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
-from monitoring.values.text import storable, storable_name
+from monitoring.values.text import one_line, storable, storable_name
 
 SIGNALS = {
     huey_signals.SIGNAL_ENQUEUED: Meaning(RunStatus.QUEUED),
@@ -86,7 +86,7 @@ class Queue(NamedTuple):
 class Known:
     """What this process knows of a run, noted on its task. Huey does not send such an attribute along."""
 
-    task_id: str
+    id: str
     name: str
     parameters: str
     context_id: str | None
@@ -96,10 +96,13 @@ class Known:
 
 
 class TaskSighting(NamedTuple):
-    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was."""
+    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was.
+
+    `run` is what is known of it, or the task where that is still to be found out, of these arguments.
+    """
 
     meaning: Meaning
-    task: Any
+    run: Any
     args: Sequence[object]
     kwargs: Mapping[str, object]
     retries: int
@@ -115,7 +118,7 @@ class TaskSighting(NamedTuple):
     def event(self) -> RunEvent | None:
         """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
         meaning, at = self.meaning, self.at
-        known = _known(self.task, self.args, self.kwargs)
+        known: Known = self.run if isinstance(self.run, Known) else _known(self.run, self.args, self.kwargs)
         if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
             return None
         is_start = meaning.status is RunStatus.RUNNING
@@ -123,7 +126,7 @@ class TaskSighting(NamedTuple):
             known.retries_at_start, known.started_at = self.retries, at
         known.status = status = self._status()
         return RunEvent(
-            task_id=known.task_id,
+            task_id=known.id,
             task_name=known.name,
             status=status,
             seq=self._seq(known.retries_at_start, status),
@@ -139,7 +142,7 @@ class TaskSighting(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return f"{self.meaning.status} of {self.task.name} {self.task.id}"
+        return one_line(f"{self.meaning.status} of {self.run.name} {self.run.id}")
 
     def _status(self) -> RunStatus:
         if self.meaning.if_retried and self.retries:
@@ -277,9 +280,10 @@ def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: 
 
 def _sighted(meaning: Meaning, task: Any, now: datetime, errors: str, queue: Queue) -> TaskSighting:
     args, kwargs = tuple(task.args), dict(task.kwargs)
-    # Whoever changes an argument later does not change the record: what can be changed is written down at once.
+    # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor is
+    # it held, for it may be large, and thousands wait while the database is away.
     if not all(map(is_simple, (*args, *kwargs.values()))):
-        _known(task, args, kwargs)
+        return TaskSighting(meaning, _known(task, args, kwargs), (), {}, task.retries, task.eta, now, errors, queue)
     return TaskSighting(meaning, task, args, kwargs, task.retries, task.eta, now, errors, queue)
 
 

@@ -3,22 +3,33 @@
 from typing import Any
 
 from django import template
+from django.db import DatabaseError
 from django.urls import NoReverseMatch, reverse
 
 from monitoring.admin.board import head_context, may_see
 from monitoring.checking.board import head
-from monitoring.models import database_now
+from monitoring.checking.context import reading
+from monitoring.models import database_alias, database_now
 
 register = template.Library()
 
 
 @register.inclusion_tag("admin/monitoring/board_tag.html", takes_context=True)
 def monitoring_board(context: Any) -> dict[str, Any]:
-    """Nothing for those who may see no monitors, nor in an admin that has no board."""
+    """Nothing for those who may see no monitors, nor in an admin that has no board.
+
+    The rest of that page is not ours: where the monitor's tables cannot be asked, this part alone says so.
+    """
     request = context["request"]
     site = getattr(request, "current_app", None) or "admin"
     try:
         url = reverse(f"{site}:monitoring_board")
     except NoReverseMatch:
         return {}
-    return {"url": url, **head_context(head(database_now()))} if may_see(request) else {}
+    if not may_see(request):
+        return {}
+    try:
+        with reading(database_alias()):
+            return {"url": url, **head_context(head(database_now()))}
+    except DatabaseError as error:
+        return {"problem": str(error).partition("\n")[0]}

@@ -84,6 +84,14 @@ class Facts:
         known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks") if name in known}
         return cls(**known | {"kind": AlertKind(known["kind"])})
 
+    @classmethod
+    def read(cls, stored: Any) -> Self | None:
+        """The same; None for what another version stored and this one cannot read."""
+        try:
+            return cls.from_json(stored)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
 
 _NAMES = tuple(field.name for field in fields(Facts))
 _values = attrgetter(*_NAMES)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from math import ceil
 from statistics import median
 
 from monitoring.values.evidence import usual_duration
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
+from monitoring.values.usual import p95
 
 STARTS_NEEDED = 4  # three intervals: of fewer none is usual
 
@@ -79,11 +79,6 @@ def _with_intervals(habit: Habit) -> Habit:
         interval_p95=_rounded(p95(intervals)),
         is_regular=near >= len(intervals) * REGULAR_SHARE,
     )
-
-
-def p95(spans: Sequence[timedelta]) -> timedelta:
-    """The least of them that 95 of 100 do not exceed."""
-    return sorted(spans)[ceil(len(spans) * 0.95) - 1]
 
 
 def _rounded(span: timedelta) -> timedelta:

@@ -12,7 +12,7 @@ DOWN_AFTER = timedelta(minutes=5)  # a round comes each minute; a restart or a f
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Period:
     began_at: datetime
     ended_at: datetime
 
@@ -28,8 +28,8 @@ class Span:
 class Down:
     """An outage that is over, with its silent part; `late` monitors wanted to be checked while it lasted."""
 
-    span: Span
-    silent: Span | None
+    span: Period
+    silent: Period | None
     late: int
 
 
@@ -41,14 +41,14 @@ class Life:
     until: datetime
 
 
-def outage_between(last_round: datetime | None, now: datetime) -> Span | None:
+def outage_between(last_round: datetime | None, now: datetime) -> Period | None:
     """From the last round to this one, if that is long; None where there was none before: nothing has begun yet."""
     if last_round is None or now - last_round <= DOWN_AFTER:
         return None
-    return Span(last_round, now)
+    return Period(last_round, now)
 
 
-def silent_part(outage: Span, lives: Sequence[Life], recorded: Iterable[datetime]) -> Span | None:
+def silent_part(outage: Period, lives: Sequence[Life], recorded: Iterable[datetime]) -> Period | None:
     """The part of an outage in which no run could have been recorded, as far as anybody knows; None if there is none.
 
     It lasts from the last sign of life of what is gone to the first of what lives when the outage ends. Signs of life
@@ -63,10 +63,10 @@ def silent_part(outage: Span, lives: Sequence[Life], recorded: Iterable[datetime
     ends = min([outage.ended_at, *living])
     gone = [life.until for life in lives if life.until < alive_from]
     begins = max([outage.began_at, *gone, *(time for time in recorded if time < ends)])
-    return Span(begins, ends) if begins < ends else None
+    return Period(begins, ends) if begins < ends else None
 
 
-def excused(outcomes: Sequence[Outcome], silences: Sequence[Span]) -> list[Outcome]:
+def excused(outcomes: Sequence[Outcome], silences: Sequence[Period]) -> list[Outcome]:
     """The outcomes, but that no run was found is NOT_JUDGED where none could have been recorded in all of the window.
 
     The window is the check's own, from its threshold to its instant. A run that was found decides, whenever it was
@@ -78,7 +78,12 @@ def excused(outcomes: Sequence[Outcome], silences: Sequence[Span]) -> list[Outco
     return [_excused(outcome, silences) for outcome in outcomes]
 
 
-def _excused(outcome: Outcome, silences: Sequence[Span]) -> Outcome:
+def is_excused(outcome: Outcome) -> bool:
+    """Whether it is one that `excused` has made: of a time in which nobody checked either."""
+    return outcome.verdict is Verdict.NOT_JUDGED and outcome.reason.startswith(NOTHING_ALIVE)
+
+
+def _excused(outcome: Outcome, silences: Sequence[Period]) -> Outcome:
     if outcome.verdict is not Verdict.NOT_EXECUTED or outcome.waiting:
         return outcome
     check = outcome.check

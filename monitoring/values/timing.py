@@ -10,9 +10,10 @@ from math import floor
 from statistics import median
 from zoneinfo import ZoneInfo
 
-from monitoring.values.habit import Habit, p95
+from monitoring.values.habit import Habit
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import Schedule, parse_schedule
+from monitoring.values.usual import p95
 
 CLOCK_SHARE = 0.8  # of the starts that must be near one place on the clock
 EMPTY_SHARE = 0.1  # of the windows that may hold no run: more, and the task does not keep to that schedule

@@ -21,6 +21,10 @@ def usual_limit(spans: Sequence[timedelta]) -> Usual | None:
     """The shortest of these spans that at least 95 in 100 of them do not exceed; None where they are too few."""
     if len(spans) < KNOWN_FROM:
         return None
-    ordered = sorted(spans)
-    limit = ordered[-(-PERCENT * len(ordered) // 100) - 1]
-    return Usual(limit, sum(span <= limit for span in ordered), len(ordered))
+    limit = p95(spans)
+    return Usual(limit, sum(span <= limit for span in spans), len(spans))
+
+
+def p95(spans: Sequence[timedelta]) -> timedelta:
+    """The shortest of them that at least 95 in 100 do not exceed: by the nearest rank, of one span that one."""
+    return sorted(spans)[-(-PERCENT * len(spans) // 100) - 1]

@@ -119,7 +119,7 @@ def test_names_and_errors_are_text(boss: Client) -> None:
 @pytest.mark.usefixtures("failing")
 def test_facts_of_another_version_leave_a_card_that_says_so(boss: Client) -> None:
     Incident.objects.update(facts={})
-    assert "another version of this program wrote" in page(boss)
+    assert "was written by another version of this program" in page(boss)
 
 
 def test_what_is_unusual_stands_under_it_with_its_figure(boss: Client) -> None:
@@ -139,7 +139,7 @@ def test_when_all_is_well_it_says_so_and_counts_the_quiet_rest(boss: Client) -> 
     tick(timezone.now())
     shown = page(boss)
     assert "All 2 monitors are as expected.</h1>" in shown
-    assert "Last check <time" in shown
+    assert ">just now</time>.</p>" in shown
     assert "needs attention" not in shown
     assert 'stands=fine"><strong>2</strong> fine</a>' in shown
     assert 'stands=disabled"><strong>1</strong> disabled</a>' in shown
@@ -213,6 +213,12 @@ def test_acknowledging_there_is_what_it_is_in_the_list(boss: Client, failing: Mo
     assert LogEntry.objects.get().change_message == "Acknowledged."
 
 
+@pytest.mark.parametrize("key", ["9" * 5_000, "9" * 30, "-1", "²", "one", ""])
+def test_what_is_no_key_of_a_monitor_is_done_nothing_to(boss: Client, failing: Monitor, key: str) -> None:
+    assert boss.post(BOARD, {"acknowledge": key}).status_code == 302
+    assert Incident.objects.get().acknowledged_at is None
+
+
 def test_snoozing_there_and_lifting_it(boss: Client, failing: Monitor) -> None:
     shown = boss.post(BOARD, {"snooze_hour": failing.pk}, follow=True).content.decode()
     state = MonitorState.objects.get()
@@ -268,6 +274,14 @@ def test_other_apps_pages_and_people_without_the_right_do_not_see_it(boss: Clien
     for client in (staff(), staff("view_incident")):
         assert "mon-head" not in page(client, "/admin/")
     assert "mon-head" in page(staff("view_monitor"), "/admin/")
+
+
+def test_the_front_page_is_there_where_the_monitors_tables_are_not(boss: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO gone")
+    shown = page(boss, "/admin/")
+    assert "The monitors could not be asked for: " in shown
+    assert "/admin/auth/user/" in shown
 
 
 @pytest.mark.urls(__name__)

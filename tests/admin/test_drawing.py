@@ -131,6 +131,11 @@ def test_a_run_that_stands_for_others_looks_and_says_so() -> None:
     assert "others are not drawn" in (shape.findtext("title") or "")
 
 
+def test_where_runs_are_not_known_says_so_in_the_monitors_zone() -> None:
+    shown = Timeline(since=DAY.since, until=DAY.until, known_since=ago(hours=6))
+    assert "Runs before 2026-11-22 03:35:00 CET are not drawn" in draw_timeline(shown, Span.DAY, BERLIN, lambda _: "")
+
+
 def test_windows_incidents_and_alerts_stand_at_their_times() -> None:
     incident = Incident(pk=7, opened_at=ago(hours=12), closed_at=ago(hours=6))
     alert = Alert(pk=8, kind="mismatch", created_at=ago(hours=12))

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 
+from monitoring.admin.records import IncidentAdmin
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.telling import tell
 from monitoring.tick import check_monitors
@@ -19,6 +21,11 @@ from tests.factories import make_monitor, make_run
 pytestmark = pytest.mark.django_db
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "export.py", line 8\n    <b>raise</b>\nOSError: disk <full>'
+
+# Another admin site, which shows incidents and nothing else of ours.
+alone = AdminSite(name="alone")
+alone.register(Incident, IncidentAdmin)
+urlpatterns = [path("alone/", alone.urls)]
 
 
 @pytest.fixture
@@ -137,6 +144,18 @@ def test_it_outlives_its_monitor_its_runs_and_facts_that_can_be_read(boss: Clien
     shown = page(boss, incident)
     assert "unheard of" in shown
     assert "Mail sent" in shown
+
+
+@pytest.mark.urls(__name__)
+def test_an_admin_that_shows_incidents_alone_shows_it_without_what_it_lacks(boss: Client) -> None:
+    incident = fail(make_monitor(), "Stopped")
+    response = boss.get(reverse("alone:monitoring_incident_change", args=[incident.pk]))
+    assert response.status_code == 200
+    shown = response.content.decode()
+    assert "Mail sent" in shown
+    assert "Acknowledge</button>" in shown
+    assert "Snooze for an hour" not in shown
+    assert "<iframe" not in shown
 
 
 def test_it_takes_as_many_statements_however_long_the_story_is(boss: Client) -> None:

@@ -164,13 +164,22 @@ def test_a_context_model_that_is_gone_is_said_where_the_runs_would_stand(boss: C
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"time_zone": "Mars/Olympus"}, {"schedule": "whenever"}, {"expected_statuses": ["Perfect"]}, {"notify_to": []}],
+    [
+        {"time_zone": "Mars/Olympus"},
+        {"schedule": "whenever"},
+        {"expected_statuses": ["Perfect"]},
+        {"notify_to": []},
+        {"notify_to": 7},
+        {"lookback_hours": 1e300},
+        {"repeat": "never"},
+    ],
 )
 def test_a_monitor_whose_row_was_spoilt_still_has_its_page_and_mail(boss: Client, spoilt: dict[str, Any]) -> None:
     monitor = make_monitor()
     Monitor.objects.filter(pk=monitor.pk).update(**spoilt)
     MonitorState.objects.all().delete()
     page(boss, monitor)
+    assert boss.get(reverse("admin:monitoring_monitor_change", args=[monitor.pk])).status_code == 200
     assert boss.get(mail_of(monitor)).status_code == 200
 
 

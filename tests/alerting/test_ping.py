@@ -100,6 +100,11 @@ def test_what_is_not_a_yes_is_a_failure_and_no_redirection_is_followed(
     assert caplog.messages[0].endswith(f": it answered {status}")
 
 
+def test_a_host_that_can_be_none_is_a_failure_and_no_error_each_minute(caplog: pytest.LogCaptureFixture) -> None:
+    assert not Switch().ping("http://switch..example.org/s3cret")
+    assert caplog.messages == ["The address PING_URL was not told that all is well: UnicodeError"]
+
+
 def test_a_switch_that_hangs_is_given_up_and_holds_one_worker(
     outside: Outside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

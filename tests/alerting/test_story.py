@@ -11,6 +11,7 @@ from monitoring.alerting import story as module
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.story import Happened, Story, story_of
 from monitoring.models import Alert, Delivery, Incident, Message, database_alias
+from monitoring.values.facts import AlertKind
 from tests.factories import NOW, ago, make_facts, make_monitor
 
 pytestmark = pytest.mark.django_db
@@ -23,8 +24,9 @@ def make_incident(**over: Any) -> Incident:
 
 
 def tell(incident: Incident, at: datetime, *addresses: str, **mail: Any) -> Alert:
-    """An alert; with `mail`, what befell its mails too."""
-    (alert,) = owe([Announcement(make_facts(), addresses, incident)], at, database_alias())
+    """An alert, a recovery's once the incident is closed; with `mail`, what befell its mails too."""
+    kind = AlertKind.RESOLVED if at == incident.closed_at else AlertKind.STATUS_MISMATCH
+    (alert,) = owe([Announcement(make_facts(kind=kind), addresses, incident)], at, database_alias())
     for delivery in Delivery.objects.filter(alert=alert) if mail else ():
         message = Message.objects.create(
             address=delivery.address, subject="s", text="t", html="h", created_at=at, next_attempt_at=at, **mail
@@ -59,6 +61,12 @@ def test_the_whole_story_stands_in_its_order() -> None:
         (NOW, Happened.SENT),
         (NOW, Happened.BOUNCED),
     ]
+
+
+def test_one_that_closed_since_nobody_watches_any_more_is_not_said_to_be_as_expected() -> None:
+    incident = make_incident(closed_at=ago(hours=1))
+    tell(incident, ago(hours=3), "a@example.com")
+    assert happened(story_of(incident, None))[-1] == (ago(hours=1), Happened.CLOSED)
 
 
 def test_every_time_of_a_message_that_says_something_has_its_moment() -> None:

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from monitoring.checking import timeline as module
+from monitoring.checking.story import runs_of_story
 from monitoring.checking.timeline import Span, Timeline, Window, durations_of, suiting, timeline
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor
 from monitoring.values.outcome import RunFacts
@@ -157,3 +158,13 @@ def test_it_takes_as_many_statements_however_much_happened(monkeypatch: pytest.M
             day(monitor)
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_read_without_a_transaction_for_which_sqlite_would_lock_out_who_writes() -> None:
+    monitor = make_monitor()
+    run = make_run(status="Stopped", started_at=ago(minutes=1))
+    with CaptureQueriesContext(connection) as asked:
+        assert ids(day(monitor)) == [run.task_id]
+        assert runs_of_story(make_facts(), run.task_id).run == run
+    assert not [each["sql"] for each in asked if each["sql"].startswith("BEGIN")]

@@ -74,7 +74,7 @@ def test_of_a_task_without_history_nobody_can_tell_which_is_3() -> None:
     make_monitor("other", task_name="other")
     called = back_test()
     assert (called.code, called.said) == (3, "other: no run of “other” is recorded")
-    assert called.out.startswith("BACK-TEST UNKNOWN - 0 of 2 would have alerted, of 1 nobody can tell\n")
+    assert called.out.startswith("BACK-TEST UNKNOWN - 0 of 2 would have alerted, for 1 nobody can tell\n")
 
 
 def test_what_would_have_alerted_weighs_more_than_what_nobody_can_tell() -> None:

@@ -93,6 +93,8 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
         ("HTTPS", "perhaps", "Not a valid boolean"),
         ("LOG_FORMAT", "xml", "Must be one of: text, json."),
         ("PING_URL", "ftp://switch.example.org/s3cret", "is not an address such as https://"),
+        ("SITE_URL", "https://[::1", "not a URL"),
+        ("PING_URL", "https://[s3cret", "not a URL"),
         ("PING_URL", "file:///s3cret", "is not an address such as https://"),
         ("PING_URL", "https://switch.example.org/a s3cret", "is not an address such as https://"),
         ("METRICS_TOKEN", "s3cret", "is no token of at least 16 ASCII characters"),

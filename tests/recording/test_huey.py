@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
+from weakref import ref
 
 import pytest
 from django.db import DatabaseError, DataError, OperationalError, connections, transaction
@@ -919,6 +920,18 @@ def test_who_changes_an_argument_later_does_not_change_the_record(huey: MemoryHu
     queued = event_of("enqueued", task, None, NOW)
     change.call_local(order)
     assert event_of("complete", task, None, NOW).parameters == queued.parameters == '{"given": {"lines": [1]}}'
+
+
+def test_what_waits_to_be_written_holds_no_large_argument(huey: MemoryHuey) -> None:
+    class Export:
+        """Stands for a hundred kilobytes."""
+
+    job, export = huey.task()(lambda rows: None), Export()
+    is_held = ref(export)
+    waiting = sighting_of("enqueued", job.s(export), None, NOW, Queue("huey", utc=True))
+    del export
+    assert is_held() is None
+    assert "Export object at" in waiting.event().parameters
 
 
 # What Huey raises and has no signal for.

@@ -3,12 +3,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitoring.values.facts import AlertKind, Facts, facts_of_outage
-from monitoring.values.outage import DOWN_AFTER, Down, Life, Span, excused, outage_between, silent_part
+from monitoring.values.outage import DOWN_AFTER, Down, Life, Period, excused, outage_between, silent_part
 from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
 from tests.factories import NOW, ago, make_expectation
 
 SECOND = timedelta(seconds=1)
-NIGHT = Span(ago(hours=6), NOW)
+NIGHT = Period(ago(hours=6), NOW)
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,19 @@ NIGHT = Span(ago(hours=6), NOW)
         (None, None),
         (ago(minutes=1), None),
         (NOW - DOWN_AFTER, None),
-        (NOW - DOWN_AFTER - SECOND, Span(NOW - DOWN_AFTER - SECOND, NOW)),
+        (NOW - DOWN_AFTER - SECOND, Period(NOW - DOWN_AFTER - SECOND, NOW)),
         (NOW + SECOND, None),  # another worker's round, or a clock that was put back
     ],
 )
-def test_an_outage_lies_between_two_rounds_that_are_far_apart(last_round: datetime | None, outage: Span | None) -> None:
+def test_an_outage_lies_between_two_rounds_that_are_far_apart(
+    last_round: datetime | None, outage: Period | None
+) -> None:
     assert outage_between(last_round, NOW) == outage
 
 
 BEFORE = ago(days=1)
 NEW = Life(since=ago(minutes=1), until=NOW)
-UNTIL_NEW = Span(ago(hours=6), ago(minutes=1))
+UNTIL_NEW = Period(ago(hours=6), ago(minutes=1))
 
 
 @pytest.mark.parametrize(
@@ -35,16 +37,16 @@ UNTIL_NEW = Span(ago(hours=6), ago(minutes=1))
     [
         # It came with the consumer, and nothing else is known.
         ([NEW], [], UNTIL_NEW),
-        ([NEW, Life(since=ago(minutes=2), until=NOW)], [], Span(ago(hours=6), ago(minutes=2))),
+        ([NEW, Life(since=ago(minutes=2), until=NOW)], [], Period(ago(hours=6), ago(minutes=2))),
         # The rounds were what failed: somebody recorded all the time.
         ([Life(since=BEFORE, until=NOW)], [], None),
         ([NEW, Life(since=BEFORE, until=NOW)], [], None),
         # Killed before, or in the middle.
         ([NEW, Life(since=BEFORE, until=ago(hours=7))], [], UNTIL_NEW),
-        ([NEW, Life(since=BEFORE, until=ago(hours=4))], [], Span(ago(hours=4), ago(minutes=1))),
+        ([NEW, Life(since=BEFORE, until=ago(hours=4))], [], Period(ago(hours=4), ago(minutes=1))),
         ([NEW, Life(since=BEFORE, until=ago(seconds=16))], [], None),
         # A process that has left in good order leaves runs alone.
-        ([NEW], [ago(hours=5), ago(hours=3)], Span(ago(hours=3), ago(minutes=1))),
+        ([NEW], [ago(hours=5), ago(hours=3)], Period(ago(hours=3), ago(minutes=1))),
         ([NEW], [ago(seconds=30)], UNTIL_NEW),
         # An older version does not say since when it lives.
         ([Life(since=None, until=NOW)], [], None),
@@ -54,7 +56,7 @@ UNTIL_NEW = Span(ago(hours=6), ago(minutes=1))
     ],
 )
 def test_silent_is_what_lies_between_two_signs_of_life(
-    lives: list[Life], recorded: list[datetime], silent: Span | None
+    lives: list[Life], recorded: list[datetime], silent: Period | None
 ) -> None:
     assert silent_part(NIGHT, lives, recorded) == silent
 
@@ -85,7 +87,7 @@ RUN = RunFacts(id=1, task_id="run", status="Queued", submitted_at=ago(hours=2), 
 def test_only_a_run_missing_from_a_window_that_is_silent_as_a_whole_is_not_judged(
     outcome: Outcome, is_excused: bool
 ) -> None:
-    (found,) = excused([outcome], [Span(ago(days=3), ago(days=2)), NIGHT])
+    (found,) = excused([outcome], [Period(ago(days=3), ago(days=2)), NIGHT])
     assert (found != outcome) is is_excused
     if is_excused:
         assert found.verdict is Verdict.NOT_JUDGED
@@ -94,7 +96,7 @@ def test_only_a_run_missing_from_a_window_that_is_silent_as_a_whole_is_not_judge
 
 def test_two_silences_that_touch_a_window_from_both_sides_excuse_nothing() -> None:
     """Between them somebody recorded."""
-    silences = [Span(ago(hours=6), ago(minutes=31)), Span(ago(minutes=30), NOW)]
+    silences = [Period(ago(hours=6), ago(minutes=31)), Period(ago(minutes=30), NOW)]
     assert excused([not_executed(NOW)], silences) == [not_executed(NOW)]
 
 
