@@ -9,12 +9,14 @@ from django.db.models import Q, QuerySet
 from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.models.rows import insert, update
-from monitoring.values.facts import Facts, facts_of
+from monitoring.values.facts import Facts, facts_of, written
 from monitoring.values.outcome import Outcome
 from monitoring.values.span import Span, Wishes
 
 # What `decide` asks of an open incident and of its monitor; facts are long and seldom needed.
 _SPAN = ("opened_at", "last_failed_at", "failing_checks", "closed_at", "told_at", "acknowledged_at", "pk")
+_FOUND = ("failing_checks", "last_failed_at", "facts", "run_id")
+_OPENED = ("monitor_id", "monitor_name", "task_name", "opened_at")
 _WISHES = ("repeat", "repeat_hours", "tell_recovery", "alert_after", "state__snoozed_until")
 
 
@@ -41,14 +43,11 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     closed = among([each.incident.pk for _, _, each in changed if each.incident.pk and each.incident.closed_at], using)
     Incident.objects.using(using).filter(pk__in=closed).update(closed_at=now)
     failing = [(due, each, _found(each, outcome)) for due, outcome, each in changed if not each.incident.closed_at]
-    lasting = [{"id": each.incident.pk, **found} for _, each, found in failing if each.incident.pk]
-    update(Incident, "id", lasting, using)
+    lasting = [(each.incident.pk, *found) for _, each, found in failing if each.incident.pk]
+    update(Incident, ("id", *_FOUND), lasting, using)
     opened = [(due.row, each.incident, found) for due, each, found in failing if each.incident.pk is None]
-    rows = [
-        {"monitor_id": row.id, "monitor_name": row.name, "task_name": row.task_name, "opened_at": now, **found}
-        for row, _, found in opened
-    ]
-    for (_, incident, _), key in zip(opened, insert(Incident, rows, using), strict=True):
+    rows = [(row.id, row.name, row.task_name, now, *found) for row, _, found in opened]
+    for (_, incident, _), key in zip(opened, insert(Incident, (*_OPENED, *_FOUND), rows, using), strict=True):
         incident.pk = key
     return tracked
 
@@ -150,11 +149,8 @@ def after_check(incident: Span | None, is_as_expected: bool, now: datetime) -> S
     return incident
 
 
-def _found(tracked: Tracked, outcome: Outcome) -> dict[str, Any]:
+def _found(tracked: Tracked, outcome: Outcome) -> tuple[Any, ...]:
     """The columns that each failing check writes."""
-    return {
-        "failing_checks": tracked.incident.failing_checks,
-        "last_failed_at": tracked.incident.last_failed_at,
-        "facts": tracked.facts.to_json(),
-        "run_id": outcome.run.id if outcome.run else None,
-    }
+    incident = tracked.incident
+    run_id = outcome.run.id if outcome.run else None
+    return incident.failing_checks, incident.last_failed_at, written(tracked.facts), run_id
