@@ -1,13 +1,13 @@
 """What is owed becomes rows: an alert with its facts, and a delivery for each address that must learn of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from monitoring.models import Alert, Delivery, Incident
 from monitoring.models.rows import insert
 from monitoring.values.facts import Facts, written
-from monitoring.values.span import Span
+from monitoring.values.incident import IncidentState
 
 _ALERT = ("kind", "task_name", "facts", "created_at", "incident_id")
 
@@ -18,11 +18,14 @@ class Announcement:
 
     facts: Facts
     recipients: tuple[str, ...]
-    incident: Incident | Span | None = None
+    incident: Incident | IncidentState | None = None
 
 
-def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> None:
-    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges."""
+def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Iterator[Alert]:
+    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges.
+
+    The alerts that it gives back are read when somebody asks for them.
+    """
     alerts = [
         (said.facts.kind, said.facts.task_name, written(said.facts), now, said.incident.pk if said.incident else None)
         for said in announcements
@@ -30,3 +33,4 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Non
     keys = insert(Alert, _ALERT, alerts, using)
     deliveries = [(key, address) for key, said in zip(keys, announcements, strict=True) for address in said.recipients]
     insert(Delivery, ("alert_id", "address"), deliveries, using)
+    return (Alert.objects.using(using).get(pk=key) for key in keys)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain, islice, repeat
@@ -16,9 +15,9 @@ from monitoring.checking.probe import instant
 from monitoring.models import DependentTask, Monitor, MonitorState
 from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
+from monitoring.values.incident import Wishes
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
-from monitoring.values.span import Wishes
 
 # When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
@@ -70,8 +69,7 @@ class Watched(NamedTuple):
     next_check_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt.
 
     `next_due` is the first due moment after now, of what was claimed since it is due; None when there is none.

@@ -51,8 +51,8 @@ FROM probe JOIN {table} run ON run.id {among} (
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
 COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
-# The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which they
-# are the index alone says: asked for whole rows PostgreSQL would read and sort all runs of a frequent task.
+# The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which
+# they are the index alone says: asked for whole rows PostgreSQL would read and sort all runs of a frequent task.
 _LAST_RUNS = f"""(SELECT run.* FROM (SELECT run.id FROM {_TABLE} run
                                      WHERE run.task_name = probe.name AND {STARTED_EVER}
                                      ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}}) last

@@ -37,8 +37,8 @@ def make_incident(monitor: Monitor | None = None, **over: Any) -> Incident:
 
 
 def make_alert(incident: Incident | None = None, *addresses: str) -> Alert:
-    owe([Announcement(make_facts(), addresses, incident)], NOW, database_alias())
-    return Alert.objects.latest("pk")
+    (alert,) = owe([Announcement(make_facts(), addresses, incident)], NOW, database_alias())
+    return alert
 
 
 def make_message(alert: Alert | None = None, address: str = "ops@example.com", **over: Any) -> Message:
