@@ -16,10 +16,10 @@ from monitoring.models import Monitor, MonitorState
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of
+from monitoring.values.incident import IncidentState
 from monitoring.values.outage import is_excused
 from monitoring.values.outcome import Check, Outcome
 from monitoring.values.schedule import Schedule
-from monitoring.values.span import Span
 from monitoring.values.text import one_line, written_span
 
 DAY = timedelta(days=1)
@@ -176,8 +176,8 @@ class _Course:
         self.reason = ""  # why one could not be judged
         self.excuse = ""  # why one was left out
         self.said: list[Said] = []
-        self.incidents: list[Span] = []
-        self._open: Span | None = None
+        self.incidents: list[IncidentState] = []
+        self._open: IncidentState | None = None
         self._failed: Outcome | None = None
 
     def check(self, outcome: Outcome) -> None:
@@ -202,7 +202,7 @@ class _Course:
         while self._open and self._failed and (due := next_reminder(self._open, self.policy)) and due < before:
             self._decide(self._open, self._failed, due)
 
-    def _decide(self, incident: Span, outcome: Outcome, at: datetime) -> None:
+    def _decide(self, incident: IncidentState, outcome: Outcome, at: datetime) -> None:
         decision = decide(incident, self.policy, at)
         if decision.speaks:
             self.said.append(Said(at, decision, outcome, incident.opened_at))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -24,8 +25,7 @@ from monitoring.values.outcome import Check, Outcome, Verdict
 BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for some tens of milliseconds
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """A monitor, or a configuration's task, and what its check found; `announcement` is what is owed for it.
 
     `decision` is what was decided about the monitor's incident; None without one.
@@ -152,7 +152,7 @@ def remind(now: datetime) -> Round:
     """
     using, superusers = database_alias(), superuser_addresses()
     asked = lasting(now, using)
-    speaking = [span.pk for span, wishes in asked if span.pk and decide(span, policy_of(wishes), now).speaks]
+    speaking = [each.pk for each, wishes in asked if each.pk and decide(each, policy_of(wishes), now).speaks]
     said: list[Announcement] = []
     for start in range(0, len(speaking), BATCH):
         with transaction.atomic(using=using, durable=True):

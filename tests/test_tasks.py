@@ -1,3 +1,4 @@
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from django.contrib.auth.models import User
 from django.core import mail as django_mail
 from django.db import connection
 from django.utils import timezone
+from huey.contrib.djhuey import HUEY
 
 from monitoring import tasks
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.models import Alert, Delivery, Message, database_alias
-from monitoring.tasks import dispatch_owed, monitor_task_status, prune_history, tick_monitors
+from monitoring.tasks import dispatch_owed, monitor_task_status, prune_history, spare_what_stays, tick_monitors
 from monitoring.values.expectation import ConfigError
 from tests import smtp
 from tests.factories import NOW, make_facts, make_run
@@ -34,6 +36,18 @@ def server(settings: Any) -> Iterator[MailServer]:
 
 def sent() -> list[tuple[str, str]]:
     return sorted((message.to[0], message.subject) for message in django_mail.outbox)
+
+
+# The start of a worker
+
+
+def test_a_worker_that_starts_spares_the_garbage_collector_what_stays() -> None:
+    assert spare_what_stays in HUEY._startup.values()
+    try:
+        spare_what_stays()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 # monitor_task_status

@@ -6,8 +6,10 @@ from datetime import datetime
 
 from monitoring.models import Alert, Delivery, Incident
 from monitoring.models.rows import insert
-from monitoring.values.facts import Facts
-from monitoring.values.span import Span
+from monitoring.values.facts import Facts, written
+from monitoring.values.incident import IncidentState
+
+_ALERT = ("kind", "task_name", "facts", "created_at", "incident_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,31 +18,19 @@ class Announcement:
 
     facts: Facts
     recipients: tuple[str, ...]
-    incident: Incident | Span | None = None
+    incident: Incident | IncidentState | None = None
 
 
 def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Iterator[Alert]:
     """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges.
 
-    The alerts that it gives back are made of what was written when somebody asks for them.
+    The alerts that it gives back are read when somebody asks for them.
     """
     alerts = [
-        {
-            "kind": announcement.facts.kind,
-            "task_name": announcement.facts.task_name,
-            "facts": announcement.facts.to_json(),
-            "created_at": now,
-            "incident_id": announcement.incident.pk if announcement.incident else None,
-        }
-        for announcement in announcements
+        (said.facts.kind, said.facts.task_name, written(said.facts), now, said.incident.pk if said.incident else None)
+        for said in announcements
     ]
-    keys = insert(Alert, alerts, using)
-    deliveries = [
-        {"alert_id": key, "address": address}
-        for key, announcement in zip(keys, announcements, strict=True)
-        for address in announcement.recipients
-    ]
-    insert(Delivery, deliveries, using)
-    return (
-        Alert.from_db(using, ("id", *alert), (key, *alert.values())) for key, alert in zip(keys, alerts, strict=True)
-    )
+    keys = insert(Alert, _ALERT, alerts, using)
+    deliveries = [(key, address) for key, said in zip(keys, announcements, strict=True) for address in said.recipients]
+    insert(Delivery, ("alert_id", "address"), deliveries, using)
+    return (Alert.objects.using(using).get(pk=key) for key in keys)

@@ -6,7 +6,7 @@ from enum import Enum
 from functools import lru_cache
 
 from monitoring.models import Incident, Repeat
-from monitoring.values.span import Span, Wishes
+from monitoring.values.incident import IncidentState, Wishes
 
 
 class Decision(Enum):
@@ -62,7 +62,7 @@ def policy_of(wishes: Wishes) -> Policy:
     )
 
 
-def decide(incident: Incident | Span, policy: Policy, now: datetime) -> Decision:
+def decide(incident: Incident | IncidentState, policy: Policy, now: datetime) -> Decision:
     """Asked after each check of an incident's monitor, and each minute while the incident is open."""
     if incident.closed_at:
         # Snoozed or not: who was told that it fails would else believe so for ever.
@@ -76,12 +76,12 @@ def decide(incident: Incident | Span, policy: Policy, now: datetime) -> Decision
     return Decision.REMINDED if _is_time_again(incident, incident.told_at, policy, now) else Decision.QUIET_TOLD
 
 
-def next_reminder(incident: Incident | Span, policy: Policy) -> datetime | None:
+def next_reminder(incident: Incident | IncidentState, policy: Policy) -> datetime | None:
     """The first instant at which time alone makes them be told again; None where only a check does."""
     return incident.told_at + policy.repeat_every if incident.told_at and policy.repeat is Repeat.HOURS else None
 
 
-def _is_time_again(incident: Incident | Span, told_at: datetime, policy: Policy, now: datetime) -> bool:
+def _is_time_again(incident: Incident | IncidentState, told_at: datetime, policy: Policy, now: datetime) -> bool:
     if policy.repeat is Repeat.EVERY_CHECK:
         return incident.last_failed_at > told_at
     due = next_reminder(incident, policy)

@@ -8,10 +8,10 @@ from django.core.validators import validate_email
 from django.db.models import Max
 
 from monitoring.models import Delivery, Incident, Message
-from monitoring.values.span import Span
+from monitoring.values.incident import IncidentState
 
 
-def told_of(incidents: Sequence[Incident | Span], using: str) -> dict[int, tuple[str, ...]]:
+def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[int, tuple[str, ...]]:
     """By incident, the addresses that a mail about it was owed to."""
     deliveries = Delivery.objects.using(using).filter(alert__incident__in=[incident.pk for incident in incidents])
     told: dict[int, dict[str, None]] = {}

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
@@ -12,13 +11,14 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
+from monitoring.checking.probe import instant
 from monitoring.models import DependentTask, Monitor, MonitorState
 from monitoring.models.monitor import addresses_in
 from monitoring.models.rows import update
 from monitoring.values.expectation import Expectation
+from monitoring.values.incident import Wishes
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
-from monitoring.values.span import Wishes
 
 # When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
@@ -28,12 +28,12 @@ _AN_INSTANT = timedelta(microseconds=1)
 PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 
 # What checking and telling need, read as the driver gives it: instances of models cost ten times as much, and of most
-# monitors nothing is to be told. Lists stay text here, which most monitors share.
+# monitors nothing is to be told. Lists and times stay text here, which most monitors share.
 _READ = """
 SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
   CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
-  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after, state.snoozed_until,
-  state.next_check_at
+  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after,
+  CAST(state.snoozed_until AS text), CAST(state.next_check_at AS text)
 FROM {monitor} AS monitor {join} {state} AS state ON state.monitor_id = monitor.id
 WHERE {condition}
 """
@@ -66,12 +66,11 @@ class Watched(NamedTuple):
     repeat_hours: int | None
     tell_recovery: bool
     alert_after: int
-    snoozed_until: datetime | None
-    next_check_at: datetime | None
+    snoozed_until: str | None
+    next_check_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt.
 
     `next_due` is the first due moment after now, of what was claimed since it is due; None when there is none.
@@ -89,7 +88,7 @@ class Due:
     @property
     def wishes(self) -> Wishes:
         row = self.row
-        return Wishes(row.repeat, row.repeat_hours, row.tell_recovery, row.alert_after, _aware(row.snoozed_until))
+        return Wishes(row.repeat, row.repeat_hours, row.tell_recovery, row.alert_after, instant(row.snoozed_until))
 
 
 def among(keys: Collection[int], using: str) -> RawSQL:
@@ -125,7 +124,7 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
     """
     write = connections[using].ops.adapt_datetimefield_value
     rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
-    return _due(rows, lambda row: _around(row.schedule, row.time_zone, _aware(row.next_check_at), now), using)
+    return _due(rows, lambda row: _around(row.schedule, row.time_zone, row.next_check_at or "", now), using)
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
@@ -153,8 +152,8 @@ def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
 def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
     """When each monitor is checked next and, if it was checked now, that it was."""
     checked = {"last_checked_at": checked_at} if checked_at else {}
-    rows = [{"monitor_id": key, "next_check_at": moment, **checked} for key, moment in plan]
-    update(MonitorState, "monitor_id", rows, using)
+    rows = [(key, moment, *checked.values()) for key, moment in plan]
+    update(MonitorState, ("monitor_id", "next_check_at", *checked), rows, using)
 
 
 def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:
@@ -229,11 +228,6 @@ def _listed(stored: str) -> Any:
     return json.loads(stored)
 
 
-def _aware(stored: datetime | None) -> datetime | None:
-    """SQLite hands out what Django wrote, which is UTC without saying so."""
-    return stored.replace(tzinfo=UTC) if stored and stored.tzinfo is None else stored
-
-
 def _next_check(monitor: Monitor, after: datetime) -> datetime:
     try:
         return monitor.parsed_schedule().next_after(after) or after + UNPLANNABLE_AGAIN_AFTER
@@ -243,12 +237,13 @@ def _next_check(monitor: Monitor, after: datetime) -> datetime:
 
 # Thousands of monitors share some schedules, and a round asks all of them about one instant.
 @lru_cache(maxsize=10_000)
-def _around(schedule: str, time_zone: str, planned: datetime, now: datetime) -> tuple[datetime, datetime | None]:
+def _around(schedule: str, time_zone: str, planned_at: str, now: datetime) -> tuple[datetime, datetime | None]:
     """The latest due moment until now, and the first after it; now itself for what cannot be planned."""
     try:
         parsed = parse_schedule(schedule, time_zone)
     except InvalidSchedule:
         return now, None
+    planned = instant(planned_at) or now
     # Most are checked at the moment that was planned for them: looking forward twice is cheaper than looking back.
     first, second = islice(chain(parsed.upcoming(planned - _AN_INSTANT), repeat(None)), 2)
     if first == planned and (second is None or second > now):

@@ -9,19 +9,21 @@ from django.db.models import Q, QuerySet
 from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.models.rows import insert, update
-from monitoring.values.facts import Facts, facts_of
+from monitoring.values.facts import Facts, facts_of, written
+from monitoring.values.incident import IncidentState, Wishes
 from monitoring.values.outcome import Outcome
-from monitoring.values.span import Span, Wishes
 
 # What `decide` asks of an open incident and of its monitor; facts are long and seldom needed.
-_SPAN = ("opened_at", "last_failed_at", "failing_checks", "closed_at", "told_at", "acknowledged_at", "pk")
+_STATE = ("opened_at", "last_failed_at", "failing_checks", "closed_at", "told_at", "acknowledged_at", "pk")
+_FOUND = ("failing_checks", "last_failed_at", "facts", "run_id")
+_OPENED = ("monitor_id", "monitor_name", "task_name", "opened_at")
 _WISHES = ("repeat", "repeat_hours", "tell_recovery", "alert_after", "state__snoozed_until")
 
 
 class Tracked(NamedTuple):
     """An incident as a check left it, and the facts to tell of it: of its last failing check, or of its recovery."""
 
-    incident: Span
+    incident: IncidentState
     facts: Facts
     notify_to: tuple[str, ...]
     wishes: Wishes
@@ -38,17 +40,14 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     changed = [
         (due, outcome, each) for due, outcome, each in zip(claimed, outcomes, tracked, strict=True) if each is not None
     ]
-    closed = among([each.incident.pk for _, _, each in changed if each.incident.pk and each.incident.closed_at], using)
-    Incident.objects.using(using).filter(pk__in=closed).update(closed_at=now)
+    closed = [each.incident.pk for _, _, each in changed if each.incident.pk and each.incident.closed_at]
+    _stamp("closed_at", closed, now, using)
     failing = [(due, each, _found(each, outcome)) for due, outcome, each in changed if not each.incident.closed_at]
-    lasting = [{"id": each.incident.pk, **found} for _, each, found in failing if each.incident.pk]
-    update(Incident, "id", lasting, using)
+    lasting = [(each.incident.pk, *found) for _, each, found in failing if each.incident.pk]
+    update(Incident, ("id", *_FOUND), lasting, using)
     opened = [(due.row, each.incident, found) for due, each, found in failing if each.incident.pk is None]
-    rows = [
-        {"monitor_id": row.id, "monitor_name": row.name, "task_name": row.task_name, "opened_at": now, **found}
-        for row, _, found in opened
-    ]
-    for (_, incident, _), key in zip(opened, insert(Incident, rows, using), strict=True):
+    rows = [(row.id, row.name, row.task_name, now, *found) for row, _, found in opened]
+    for (_, incident, _), key in zip(opened, insert(Incident, (*_OPENED, *_FOUND), rows, using), strict=True):
         incident.pk = key
     return tracked
 
@@ -58,12 +57,12 @@ def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
-def lasting(now: datetime, using: str) -> Iterator[tuple[Span, Wishes]]:
+def lasting(now: datetime, using: str) -> Iterator[tuple[IncidentState, Wishes]]:
     """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
-    columns = *_SPAN, *(f"monitor__{name}" for name in _WISHES)
+    columns = *_STATE, *(f"monitor__{name}" for name in _WISHES)
     for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns):
-        yield Span(*row[: len(_SPAN)]), Wishes(*row[len(_SPAN) :])
+        yield IncidentState(*row[: len(_STATE)]), Wishes(*row[len(_STATE) :])
 
 
 def still_open(keys: Collection[int], using: str) -> list[Tracked]:
@@ -72,7 +71,7 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
         Tracked(
-            Span(*(getattr(incident, name) for name in _SPAN)),
+            IncidentState(*(getattr(incident, name) for name in _STATE)),
             facts,
             incident.monitor.addresses,
             wishes_of(incident.monitor, incident.monitor.state),
@@ -91,10 +90,9 @@ def found_by(incident: Incident) -> Facts | None:
     return Facts.read(incident.facts)
 
 
-def note_told(incidents: Sequence[Incident | Span], now: datetime, using: str) -> None:
+def note_told(incidents: Sequence[Incident | IncidentState], now: datetime, using: str) -> None:
     """Their people are owed a mail as of now."""
-    told = among([incident.pk for incident in incidents if incident.pk], using)
-    Incident.objects.using(using).filter(pk__in=told).update(told_at=now)
+    _stamp("told_at", [incident.pk for incident in incidents if incident.pk], now, using)
 
 
 def close_unwatched(now: datetime, using: str) -> None:
@@ -111,6 +109,11 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
     return taken
 
 
+def _stamp(column: str, keys: Collection[int], now: datetime, using: str) -> None:
+    if keys:
+        Incident.objects.using(using).filter(pk__in=among(keys, using)).update(**{column: now})
+
+
 def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
     keys = among([due.row.id for due in looked_at], using)
     return Incident.objects.using(using).filter(closed_at=None, monitor__in=keys)
@@ -119,23 +122,23 @@ def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
 def _tracked(
     looked_at: Sequence[Due], outcomes: Sequence[Outcome], known: QuerySet[Incident], now: datetime
 ) -> list[Tracked | None]:
-    open_of = {row[0]: Span(*row[1:]) for row in known.values_list("monitor_id", *_SPAN)}
+    open_of = {row[0]: IncidentState(*row[1:]) for row in known.values_list("monitor_id", *_STATE)}
     return [
         _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
 
 
-def _track(due: Due, outcome: Outcome, incident: Span | None, now: datetime) -> Tracked | None:
+def _track(due: Due, outcome: Outcome, incident: IncidentState | None, now: datetime) -> Tracked | None:
     incident = after_check(incident, outcome.is_as_expected, now)
     if incident is None:
         return None
     return Tracked(incident, facts_of(outcome, due.row.time_zone), due.notify_to, due.wishes)
 
 
-def after_check(incident: Span | None, is_as_expected: bool, now: datetime) -> Span | None:
+def after_check(incident: IncidentState | None, is_as_expected: bool, now: datetime) -> IncidentState | None:
     """A monitor's open incident as a check leaves it: opened, carried on or closed; None where all is fine and was."""
     if incident is None:
-        return None if is_as_expected else Span(opened_at=now, last_failed_at=now)
+        return None if is_as_expected else IncidentState(opened_at=now, last_failed_at=now)
     if is_as_expected:
         incident.closed_at = now
     else:
@@ -144,11 +147,8 @@ def after_check(incident: Span | None, is_as_expected: bool, now: datetime) -> S
     return incident
 
 
-def _found(tracked: Tracked, outcome: Outcome) -> dict[str, Any]:
+def _found(tracked: Tracked, outcome: Outcome) -> tuple[Any, ...]:
     """The columns that each failing check writes."""
-    return {
-        "failing_checks": tracked.incident.failing_checks,
-        "last_failed_at": tracked.incident.last_failed_at,
-        "facts": tracked.facts.to_json(),
-        "run_id": outcome.run.id if outcome.run else None,
-    }
+    incident = tracked.incident
+    run_id = outcome.run.id if outcome.run else None
+    return incident.failing_checks, incident.last_failed_at, written(tracked.facts), run_id

@@ -51,8 +51,8 @@ FROM probe JOIN {table} run ON run.id {among} (
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
 COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
-# The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which they
-# are the index alone says: asked for whole rows PostgreSQL would read and sort all runs of a frequent task.
+# The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which
+# they are the index alone says: asked for whole rows PostgreSQL would read and sort all runs of a frequent task.
 _LAST_RUNS = f"""(SELECT run.* FROM (SELECT run.id FROM {_TABLE} run
                                      WHERE run.task_name = probe.name AND {STARTED_EVER}
                                      ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}}) last
@@ -218,9 +218,9 @@ def _run(
         id=id,
         task_id=task_id,
         status=status,
-        submitted_at=_time(submitted_at),
-        started_at=_time(started_at),
-        finished_at=_time(finished_at),
+        submitted_at=instant(submitted_at),
+        started_at=instant(started_at),
+        finished_at=instant(finished_at),
         attempts=attempts,
     )
 
@@ -242,8 +242,8 @@ def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time(stored: str | None) -> datetime | None:
-    """PostgreSQL says the zone of its session, SQLite holds what Django wrote, which is UTC without saying so."""
+def instant(stored: str | None) -> datetime | None:
+    """A time that was cast to text: PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
     if stored is None:
         return None
     time = datetime.fromisoformat(stored)

@@ -1,7 +1,9 @@
 """What an alert has to say, before it is put into words."""
 
+import json
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Self
 
@@ -97,6 +99,12 @@ _NAMES = tuple(field.name for field in fields(Facts))
 _values = attrgetter(*_NAMES)
 
 
+@lru_cache(maxsize=2_000)  # an incident and its alert store the same, written in one transaction
+def written(facts: Facts) -> str:
+    """As the text of a JSON column."""
+    return json.dumps(facts.to_json())
+
+
 def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
     """The facts of an outcome; those of one that is as expected say that it is so again."""
     expectation, run, waiting = outcome.check.expectation, outcome.run, outcome.waiting
@@ -105,7 +113,7 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
         kind=_KINDS[outcome.verdict],
         task_name=expectation.task_name,
         current_status=run.status if run else nothing,
-        expected_statuses=tuple(status.value for status in expectation.expected_statuses),
+        expected_statuses=expectation.expected_statuses,
         lookback_hours=expectation.lookback_hours,
         check_time=outcome.check.at,
         started_at=run.started_at if run else None,

@@ -75,7 +75,7 @@ def excused(outcomes: Sequence[Outcome], silences: Sequence[Period]) -> list[Out
     what people want to know. Only the words differ, which else would claim that a job did not run, on the word of a
     recorder that was not there.
     """
-    return [_excused(outcome, silences) for outcome in outcomes]
+    return [_excused(outcome, silences) for outcome in outcomes] if silences else list(outcomes)
 
 
 def is_excused(outcome: Outcome) -> bool:

@@ -11,8 +11,7 @@ from monitoring.values.expectation import Expectation
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One question: is `expectation` met, looking back from the instant `at`?
 
     A run that started after `until` is not seen: a live check sees all there is.

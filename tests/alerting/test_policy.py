@@ -5,7 +5,7 @@ import pytest
 
 from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
 from monitoring.models import Incident, Repeat
-from monitoring.values.span import Wishes
+from monitoring.values.incident import Wishes
 from tests.factories import NOW, ago
 
 ONCE = {"repeat": Repeat.ONCE}

@@ -1,10 +1,13 @@
 """The raw statements against the ORM, over values that nobody chose."""
 
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +37,16 @@ _incidents = st.fixed_dictionaries(
 )
 
 
+def values_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
+    """As they are given: what a JSON column is to hold as text."""
+    return tuple(json.dumps(row[name]) if name == "facts" else row[name] for name in columns)
+
+
+def insert_incidents(rows: list[dict[str, Any]]) -> list[int]:
+    columns = list(rows[0]) if rows else []
+    return insert(Incident, columns, [values_of(row, columns) for row in rows], database_alias())
+
+
 def stored(key: int, *names: str) -> dict[str, Any]:
     return Incident.objects.values(*names).get(pk=key)
 
@@ -41,19 +54,20 @@ def stored(key: int, *names: str) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(_incidents, max_size=5))
 def test_inserted_rows_are_read_by_the_orm_as_they_were_given(rows: list[dict[str, Any]]) -> None:
-    keys = insert(Incident, rows, database_alias())
+    keys = insert_incidents(rows)
     assert [stored(key, *row) for key, row in zip(keys, rows, strict=True)] == rows
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(_incidents, min_size=1, max_size=5), data=st.data())
 def test_an_update_is_what_saving_each_row_would_be(rows: list[dict[str, Any]], data: st.DataObject) -> None:
-    keys = insert(Incident, rows, database_alias())
+    keys = insert_incidents(rows)
     changes = [
         {"id": key, "last_failed_at": data.draw(_instants), "facts": data.draw(_json), "failing_checks": number + 2}
         for number, key in enumerate(keys)
     ]
-    update(Incident, "id", changes, database_alias())
+    columns = list(changes[0])
+    update(Incident, columns, [values_of(change, columns) for change in changes], database_alias())
     for row, change in zip(rows, changes, strict=True):
         expected = row | change
         assert stored(change["id"], *expected) == expected
@@ -61,12 +75,12 @@ def test_an_update_is_what_saving_each_row_would_be(rows: list[dict[str, Any]], 
 
 def test_columns_that_are_not_named_take_their_defaults_or_stay() -> None:
     row = {"monitor_name": "m", "task_name": "t", "opened_at": NOW, "last_failed_at": NOW, "facts": {}}
-    (key,) = insert(Incident, [row], database_alias())
+    (key,) = insert_incidents([row])
     incident = Incident.objects.get(pk=key)
     assert (incident.failing_checks, incident.acknowledged_by, incident.closed_at) == (1, "", None)
     monitor = make_monitor(due_at=ago(days=1))
     MonitorState.objects.update(snoozed_until=NOW)
-    update(MonitorState, "monitor_id", [{"monitor_id": monitor.pk, "next_check_at": NOW}], database_alias())
+    update(MonitorState, ("monitor_id", "next_check_at"), [(monitor.pk, NOW)], database_alias())
     state = MonitorState.objects.get()
     assert (state.next_check_at, state.snoozed_until) == (NOW, NOW)
 
@@ -75,6 +89,13 @@ def test_no_rows_are_no_statement_and_many_are_one() -> None:
     row = {"monitor_name": "m", "task_name": "t", "opened_at": NOW, "last_failed_at": NOW, "facts": {}}
     for rows, statements in (([], 0), ([row] * 3_000, 1)):
         with CaptureQueriesContext(connection) as asked:
-            insert(Incident, rows, database_alias())
+            insert_incidents(rows)
         assert len(asked) == statements
     assert Incident.objects.count() == 3_000
+
+
+def test_text_that_is_too_long_is_refused_where_the_database_refuses_it() -> None:
+    row = {"monitor_name": "m", "task_name": "t" * 1_000, "opened_at": NOW, "last_failed_at": NOW, "facts": {}}
+    refused = pytest.raises(DataError) if connection.vendor == "postgresql" else nullcontext()
+    with refused, transaction.atomic():
+        insert_incidents([row])

@@ -29,6 +29,7 @@ STAFF = EVERYBODY - {"anonymous"}
 VIEWERS = STAFF - {"staff"}
 EDITORS = frozenset({"editor", "boss"})
 BOSS = frozenset({"boss"})
+ON_CALL = frozenset({"on call", "boss"})
 NOBODY: frozenset[str] = frozenset()
 
 
@@ -62,6 +63,7 @@ CONFIG = {
     "_confirm": "1",
 }
 YES = {"post": "yes"}
+THE_MONITOR = "its key"  # in a body
 ROW = "<path:object_id>/"
 
 
@@ -81,8 +83,8 @@ PAGES: dict[str, Page] = {
     "": Page(EVERYBODY),
     "healthz": Page(EVERYBODY),
     "readyz": Page(EVERYBODY),
+    "metrics": Page(STAFF),  # and whoever knows the token: tests/test_metrics.py
     "anymail/mailgun/tracking/": Page(EVERYBODY),  # whoever posts there must know a secret: tests/project/test_webhooks
-    "metrics": Page(STAFF),  # and who knows the token: tests/test_metrics
     "admin/": Page(STAFF),
     "admin/login/": Page(EVERYBODY),
     "admin/logout/": Page(EVERYBODY),
@@ -97,9 +99,7 @@ PAGES: dict[str, Page] = {
     **of_model("admin/auth/user/", BOSS, BOSS, {}),
     **of_model("admin/auth/group/", BOSS, BOSS, {"name": "on call"}),
     **of_model("admin/monitoring/monitor/", VIEWERS, EDITORS, MONITOR),
-    "admin/monitoring/monitor/board/": Page(
-        VIEWERS
-    ),  # what is done there are actions of the list: tests/admin/test_board
+    "admin/monitoring/monitor/board/": Page(VIEWERS, ON_CALL, {"acknowledge": THE_MONITOR}),
     "admin/monitoring/monitor/unwatched/": Page(VIEWERS),
     "admin/monitoring/monitor/import/": Page(EDITORS, EDITORS, CONFIG),
     f"admin/monitoring/monitor/{ROW}overview/": Page(VIEWERS),
@@ -111,7 +111,6 @@ PAGES: dict[str, Page] = {
     f"admin/monitoring/message/{ROW}html/": Page(VIEWERS),
 }
 
-ON_CALL = frozenset({"on call", "boss"})
 ACTIONS: dict[tuple[str, str], frozenset[str]] = {
     ("monitor", "check_now"): frozenset({"checker", "boss"}),
     ("monitor", "acknowledge"): ON_CALL,

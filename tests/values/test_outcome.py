@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,7 +22,7 @@ def test_the_window_starts_the_lookback_before_the_instant(hours: float, thresho
 def test_a_check_sees_all_there_is_unless_it_says_until_when() -> None:
     check = Check(make_expectation(), at=NOW)
     assert check.until == END_OF_TIME
-    assert replace(check, until=NOW).threshold == check.threshold
+    assert check._replace(until=NOW).threshold == check.threshold
 
 
 @pytest.mark.parametrize("verdict", Verdict)

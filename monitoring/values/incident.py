@@ -19,8 +19,8 @@ class Wishes(NamedTuple):
 
 
 @dataclass(slots=True)
-class Span:
-    """An incident's row; `pk` is None for one that is not written yet."""
+class IncidentState:
+    """Its row, without what names it; `pk` is None for one that is not written yet."""
 
     opened_at: datetime
     last_failed_at: datetime
