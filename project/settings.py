@@ -128,6 +128,10 @@ if _database["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
+elif _database["ENGINE"].endswith("postgresql"):
+    # Compiling a short statement takes up to half a second longer than answering it. A pooler may refuse this option of
+    # a connection: `?options=` in DATABASE_URL says another, and docs/scaling.md how to set it for the role.
+    _database.setdefault("OPTIONS", {}).setdefault("options", "-c jit=off")
 DATABASES = {"default": _database}
 
 # `immediate` would follow DEBUG if it were not set: tasks would then run inside the web process.
