@@ -129,8 +129,8 @@ if _database["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
 elif _database["ENGINE"].endswith("postgresql"):
-    # Compiling a short statement takes up to half a second longer than answering it. A pooler may refuse this option of
-    # a connection: `?options=` in DATABASE_URL says another, and docs/scaling.md how to set it for the role.
+    # To compile a statement takes up to half a second, to answer it some milliseconds. A pooler may refuse the option:
+    # docs/scaling.md says what to do then.
     _database.setdefault("OPTIONS", {}).setdefault("options", "-c jit=off")
 DATABASES = {"default": _database}
 
