@@ -9,12 +9,14 @@ from bench import report
 from bench.site import arguments, site
 
 INCIDENTS = 200_000
+SPANS = ("24h", "7d", "30d")
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--times", type=int, default=20, help="that each page is fetched")
     parser.add_argument("--incidents", type=int, default=INCIDENTS)
+    parser.add_argument("--failing", type=float, default=0.02, help="share of the monitors that fail")
     options = parser.parse_args()
     with site(options):
         from django.core.management import call_command
@@ -23,7 +25,7 @@ def main() -> None:
 
         call_command("collectstatic", interactive=False, verbosity=0)
         data.fill(options.runs)
-        data.watch(options.monitors, failing=0.02, contexts=options.monitors // 10)
+        data.watch(options.monitors, failing=options.failing, contexts=options.monitors // 10)
         data.look_back(options.incidents)
         text, figures = measure(options)
         report.keep(options, "pages", text, figures)
@@ -31,7 +33,7 @@ def main() -> None:
 
 def measure(options: Any) -> tuple[str, dict[str, Any]]:
     from django.contrib.auth.models import User
-    from django.db import connection
+    from django.db import connection, reset_queries
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
@@ -43,6 +45,7 @@ def measure(options: Any) -> tuple[str, dict[str, Any]]:
         seconds, statements = [], set()
         for turn in range(options.times + 1):
             url = url_of()
+            reset_queries()  # Django keeps 9,000, and counts no more
             with CaptureQueriesContext(connection) as asked:
                 began = report.time.perf_counter()
                 answer = client.get(url)
@@ -58,11 +61,30 @@ def measure(options: Any) -> tuple[str, dict[str, Any]]:
     return report.table(["ms", "median", "p95", "most", "statements"], rows), figures
 
 
+def most_frequent() -> tuple[int, int]:
+    """Keys of a monitor of the task with the most runs, a tenth of all, and of its incident, which is open."""
+    from bench import data
+    from monitoring.models import Incident, Monitor
+    from monitoring.values.facts import AlertKind, Facts
+
+    said = {"task_name": "task_0", "expected_statuses": ["Invalidated"], "lookback_hours": 1.0}
+    incident_of = {"monitor_name": "most frequent", "task_name": "task_0", "opened_at": data.NOW}
+    facts = Facts(kind=AlertKind.STATUS_MISMATCH, current_status="Completed", check_time=data.NOW, **said).to_json()
+    found = {"schedule": "* * * * *", "changed_at": data.NOW}
+    monitor, _ = Monitor.objects.get_or_create(name="most frequent", defaults={**said, **found})
+    more = {**incident_of, "last_failed_at": data.NOW, "facts": facts}
+    incident, _ = Incident.objects.get_or_create(monitor=monitor, closed_at=None, defaults=more)
+    return monitor.pk, incident.pk
+
+
 def urls(options: Any) -> list[tuple[str, Any]]:
     from bench import data
+    from monitoring.admin.forms import TAKE_OVER
     from monitoring.models import Alert, Incident, Message, Monitor
 
     chance = random.Random(7)
+    frequent, never_good = most_frequent()
+    still_open = list(Incident.objects.filter(closed_at=None).values_list("pk", flat=True))
     keys = {
         model._meta.model_name: list(model.objects.order_by("pk").values_list("pk", flat=True)[:20_000])
         for model in (Incident, Alert, Message, Monitor)
@@ -84,6 +106,7 @@ def urls(options: Any) -> list[tuple[str, Any]]:
     return [
         ("the front page", lambda: "/admin/"),
         ("the board", at("monitor/board/")),
+        ("tasks that nobody watches", at("monitor/unwatched/")),
         ("runs", at(runs)),
         ("runs, somewhere older", lambda: f"/admin/monitoring/{runs}?older_than={any_run()}"),
         ("runs, somewhere newer", lambda: f"/admin/monitoring/{runs}?newer_than={any_run()}"),
@@ -103,12 +126,21 @@ def urls(options: Any) -> list[tuple[str, Any]]:
         ("monitors that fail", at("monitor/?stands=failing")),
         ("monitors, searched", at("monitor/?q=0042")),
         ("a monitor's overview", of("monitor", "overview")),
-        ("a monitor's last 30 days", lambda: f"{of('monitor', 'overview')()}?span=30d"),
+        *((f"its last {span}", lambda span=span: f"{of('monitor', 'overview')()}?span={span}") for span in SPANS),
+        *(
+            (f"last {span} of the most frequent task's", at(f"monitor/{frequent}/overview/?span={span}"))
+            for span in SPANS
+        ),
+        *((f"last {span} of a context's", at(f"monitor/{keys['monitor'][0]}/overview/?span={span}")) for span in SPANS),
         ("a monitor's form", of("monitor")),
+        ("the most frequent task's form", at(f"monitor/{frequent}/change/")),
+        ("a form with a suggestion", lambda: f"/admin/monitoring/monitor/add/?task_name={any_name()}&{TAKE_OVER}=1"),
         ("incidents", at("incident/")),
         ("open incidents", at("incident/?state=open")),
         ("incidents, searched in vain", at("incident/?q=nowhere")),
         ("an incident", of("incident")),
+        ("an open incident", lambda: f"/admin/monitoring/incident/{chance.choice(still_open)}/change/"),
+        ("the most frequent task's incident", at(f"incident/{never_good}/change/")),
         ("alerts", at("alert/")),
         ("alerts that reached nobody", at("alert/?reach=nobody")),
         ("an alert", of("alert")),

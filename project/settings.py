@@ -128,6 +128,10 @@ if _database["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
+elif _database["ENGINE"].endswith("postgresql"):
+    # To compile a statement takes up to half a second, to answer it some milliseconds. A pooler may refuse the option:
+    # docs/scaling.md says what to do then.
+    _database.setdefault("OPTIONS", {}).setdefault("options", "-c jit=off")
 DATABASES = {"default": _database}
 
 # `immediate` would follow DEBUG if it were not set: tasks would then run inside the web process.

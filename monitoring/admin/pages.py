@@ -66,10 +66,10 @@ class KeyedList(ChangeList):
         if ahead is None:
             return rows, None
         is_near = {"pk__lt": ahead} if self.newer_than else {"pk__gt": ahead}
-        is_far = {"pk__gte": ahead} if self.newer_than else {"pk__lte": ahead}
-        beyond = every.filter(**is_far).values_list("pk", flat=True).first()
-        # Keys are sparse where runs were pruned: the next look begins at a row that is there.
         step = -1 if self.newer_than else 1
+        # Keys are sparse where runs were pruned: the next look begins at a row that is there. Of two bounds SQLite
+        # would take the nearer one, and pass over all rows up to the other.
+        beyond = self._beyond(self.root_queryset, ahead + step).values_list("pk", flat=True).first()
         return rows.filter(**is_near), None if beyond is None else beyond + step
 
     def _looks_until(self, every: QuerySet[Any]) -> int | None:
@@ -86,10 +86,11 @@ class KeyedList(ChangeList):
 
     def _beyond(self, rows: QuerySet[Any], place: int | None = None) -> QuerySet[Any]:
         """Those past the page's place, or another, the nearest first."""
+        if place is None:
+            place = self.newer_than or self.older_than or None
         if self.newer_than:
-            return rows.filter(pk__gt=place or self.newer_than).order_by("pk")
-        older_than = place or self.older_than
-        return (rows.filter(pk__lt=older_than) if older_than else rows).order_by("-pk")
+            return rows.filter(pk__gt=place).order_by("pk")
+        return (rows if place is None else rows.filter(pk__lt=place)).order_by("-pk")
 
     def _place(self, name: str, key: int) -> str:
         return str(self.get_query_string({name: str(key)}))

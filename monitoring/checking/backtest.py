@@ -44,11 +44,12 @@ def _replay(checks: Sequence[Check]) -> list[Outcome]:
     found: dict[int, Outcome] = {}
     while asked:
         found.update(zip(asked, evaluate([checks[place] for place in asked]), strict=True))
-        open_spans = [span for span in spans if span[1] - span[0] > 1]
-        same = [span for span in open_spans if _is_same_between(found[span[0]], found[span[1]])]
-        for first, last in same:
-            found.update((place, _again(found[first], checks[place])) for place in range(first + 1, last))
-        halved = [(first, (first + last) // 2, last) for first, last in sorted({*open_spans} - {*same})]
+        halved: list[tuple[int, int, int]] = []
+        for first, last in spans:
+            if last - first > 1 and not _is_same_between(found[first], found[last]):
+                halved.append((first, (first + last) // 2, last))
+            else:
+                found.update((place, _again(found[first], checks[place])) for place in range(first + 1, last))
         asked = [middle for _, middle, _ in halved]
         spans = [half for span in halved for half in pairwise(span)]
     return [found[place] for place in range(len(checks))]

@@ -8,15 +8,16 @@ from monitoring.values.context_model import find_context_model
 from monitoring.values.text import storable_name
 
 RUNS_LOOKED_AT = 20_000  # the newest ones: the names of all runs would mean reading the whole table
-TYPES_MAX = 200  # of one context model
+INSTANCES_LOOKED_AT = 5_000  # the newest of a context model: no index need know their types
+TYPES_MAX = 200
 NAMES_MAX = 50  # that begin alike
 
 
 def seen_names() -> list[str]:
     """The task names among the newest runs, sorted; one statement."""
-    runs = BackgroundTask.objects.using(database_alias())
-    newest = runs.order_by("-id").values("pk")[:RUNS_LOOKED_AT]
-    return sorted(runs.filter(pk__in=newest).order_by().values_list("task_name", flat=True).distinct())
+    newest = BackgroundTask.objects.using(database_alias()).order_by("-id").values_list("task_name", flat=True)
+    # Not DISTINCT: SQLite would read the names of all runs for it, and PostgreSQL look up each of these.
+    return sorted(set(newest[:RUNS_LOOKED_AT]))
 
 
 def names_beginning(text: str) -> list[str]:
@@ -43,14 +44,14 @@ def context_models() -> list[str]:
 
 
 def context_types() -> list[str]:
-    """The types that the installed context models have in their data, sorted; one statement a model."""
+    """The types of the newest instances of each installed context model, sorted; one statement a model."""
     found: set[str] = set()
     for path in context_models():
         model, field = (context := find_context_model(path)).model, context.type_field
         if field:
-            types = model._base_manager.order_by().values_list(field, flat=True).distinct()[:TYPES_MAX]
+            types = model._base_manager.order_by("-pk").values_list(field, flat=True)[:INSTANCES_LOOKED_AT]
             found |= {str(each) for each in types if each not in (None, "")}
-    return sorted(found)
+    return sorted(found)[:TYPES_MAX]
 
 
 def _is_installed(path: str) -> bool:

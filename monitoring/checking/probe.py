@@ -2,14 +2,15 @@
 
 A probe is one step down an index, whatever the history holds. All probes travel as one JSON parameter, so that neither
 the statement nor the number of its parameters grows with them. SQLite's CTE must be materialized, else the JSON is read
-again for each row (measured: 1.5 times slower).
+again for each row (measured: 1.5 times slower). PostgreSQL takes any JSON for a hundred probes; a limit says where they
+are fewer, else it would spend more time on compiling the statement than on one.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -21,6 +22,7 @@ from monitoring.values.text import storable_name
 
 _TABLE = BackgroundTask._meta.db_table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 # Times come as text: made here, once for each run, they cost a fraction of what the drivers' own conversions do.
 _COLUMNS = "run.id, run.task_id, run.status, {}, {}, {}, run.attempts".format(
     *(f"CAST(run.{name} AS text)" for name in ("submitted_at", "started_at", "finished_at"))
@@ -32,7 +34,7 @@ SELECT probe.place - 1, {columns}
 FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
-      FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place)) AS probe
+      FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place) LIMIT {probes}) AS probe
 CROSS JOIN LATERAL (SELECT run.* FROM {runs} run WHERE run.task_name = probe.name AND {condition}
                     ORDER BY {order} LIMIT {limit}) AS run
 """,
@@ -53,10 +55,16 @@ STARTED_EVER = "run.started_at <= probe.until"
 COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
 # The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which
 # they are the index alone says: asked for whole rows PostgreSQL would read and sort all runs of a frequent task.
-_LAST_RUNS = f"""(SELECT run.* FROM (SELECT run.id FROM {_TABLE} run
-                                     WHERE run.task_name = probe.name AND {STARTED_EVER}
-                                     ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}}) last
-                  JOIN {_TABLE} run ON run.id = last.id)"""
+_LAST_IDS = f"""(SELECT run.id, run.started_at FROM {_TABLE} run WHERE run.task_name = probe.name AND {STARTED_EVER}
+                ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}}) last"""
+_LAST_RUNS = {
+    # Row by row: with a plain join PostgreSQL might ask a filter of all runs of the name, or read a small table whole.
+    # So it keeps the order of the index, and stops at the first runs that pass.
+    "postgresql": f"""(SELECT run.*, last.started_at AS began, last.id AS number FROM {_LAST_IDS}
+                      CROSS JOIN LATERAL (SELECT run.* FROM {_TABLE} run WHERE run.id = last.id LIMIT 1) run)""",
+    "sqlite": f"""(SELECT run.*, last.started_at AS began, last.id AS number FROM {_LAST_IDS}
+                  JOIN {_TABLE} run ON run.id = last.id)""",
+}
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 WAITED = "run.submitted_at <= probe.until"
 # What waited at a past instant and started since is looked for among the next runs to start: a queue has an order. One
@@ -64,6 +72,7 @@ WAITED = "run.submitted_at <= probe.until"
 _NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at > probe.until
                  ORDER BY run.started_at, run.id LIMIT 100)"""
 _BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
+_AS_LAST_RUNS = "run.began DESC, run.number DESC"
 
 ALL_NAMES = 1_000_000
 # One step down the index for each name, however many runs it has: neither database skips over them by itself.
@@ -147,8 +156,8 @@ def newest_runs(
     name are looked at for those that pass the filter, which may be rare.
     """
     found: list[list[RunFacts]] = [[] for _ in probes]
-    last_runs = _LAST_RUNS.format(among=among) if among else _TABLE
-    for place, run in _newest(probes, using, STARTED_EVER, only, started, last_runs):
+    last_runs, order = (_last_runs(among, using), _AS_LAST_RUNS) if among else (_TABLE, _BY_START)
+    for place, run in _newest(probes, using, STARTED_EVER, only, started, last_runs, order):
         found[place].append(_as_of(run, probes[place].until))
     for place, run in _newest(probes, using, UNSTARTED, only, unstarted):
         found[place].append(run)
@@ -157,7 +166,8 @@ def newest_runs(
 
 def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """By each probe's place the newest run that completed, among so many last runs of its name."""
-    return dict(_newest(probes, using, COMPLETED, only, runs=_LAST_RUNS.format(among=among)))
+    found = _newest(probes, using, COMPLETED, only, runs=_last_runs(among, using), order=_AS_LAST_RUNS)
+    return dict(found)
 
 
 def task_names(using: str, limit: int = ALL_NAMES) -> list[str]:
@@ -169,6 +179,10 @@ def task_names(using: str, limit: int = ALL_NAMES) -> list[str]:
 
 def place_in_time(run: RunFacts) -> tuple[datetime, int]:
     return run.started_at or run.submitted_at or _EPOCH, run.id
+
+
+def _last_runs(among: int, using: str) -> str:
+    return _LAST_RUNS[connections[using].vendor].format(among=among)
 
 
 def _newest(
@@ -193,9 +207,9 @@ def _newest(
         among="=" if limit == 1 else "IN",
         order=order,
         limit=limit,
+        probes=len(probes),
     )
-    write = _microseconds if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
-    time = cache(lambda instant: json.dumps(write(instant)))  # many checks share their window
+    time = cache(partial(_written, connection))  # many checks share their window
     items = [f"[{_said(name)},{time(since)},{time(until)},{_said(kind)}]" for name, since, until, kind in probes]
     with connection.cursor() as cursor:
         cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters])
@@ -218,9 +232,9 @@ def _run(
         id=id,
         task_id=task_id,
         status=status,
-        submitted_at=instant(submitted_at),
-        started_at=instant(started_at),
-        finished_at=instant(finished_at),
+        submitted_at=_time(submitted_at),
+        started_at=_time(started_at),
+        finished_at=_time(finished_at),
         attempts=attempts,
     )
 
@@ -238,12 +252,15 @@ def _recorded(run: RunFacts) -> int:
     return run.id
 
 
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
+def _written(connection: Any, time: datetime) -> str:
+    """As JSON; neither needs escaping."""
+    if connection.vendor == "postgresql":
+        return str((time - _EPOCH) // _MICROSECOND)
+    return f'"{connection.ops.adapt_datetimefield_value(time)}"'
 
 
-def instant(stored: str | None) -> datetime | None:
-    """A time that was cast to text: PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
+def _time(stored: str | None) -> datetime | None:
+    """PostgreSQL says the zone of its session, SQLite holds what Django wrote, which is UTC without saying so."""
     if stored is None:
         return None
     time = datetime.fromisoformat(stored)

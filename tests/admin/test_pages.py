@@ -1,5 +1,6 @@
 """Lists page by page: by keys, through their filters and searches, without counting or passing over rows."""
 
+import re
 from itertools import chain
 from typing import Any
 
@@ -99,6 +100,22 @@ def test_a_filter_looks_through_so_many_rows_a_page_and_says_so(client: Client, 
     text = client.get(RUNS, {"status__exact": "Stopped"}).content.decode()
     assert "Looked through runs back to" in text
     assert 'rel="next">Older</a>' in text
+
+
+@pytest.mark.parametrize("place", [{}, {"older_than": "10"}, {"newer_than": "1"}])
+def test_what_lies_beyond_a_filtered_page_is_looked_for_from_there(
+    client: Client, monkeypatch: Any, place: dict[str, str]
+) -> None:
+    """By one bound: of two SQLite may take the nearer one, and pass over all rows up to the other."""
+    monkeypatch.setattr(pages, "LOOKED_AT", 3)
+    for number in range(12):
+        make_run(f"run {number}")
+    with CaptureQueriesContext(connection) as asked:
+        page(client, status__exact="Stopped", **place)
+    key = f'"{BackgroundTask._meta.db_table}"."id"'
+    said = [each["sql"] for each in asked if f'SELECT {key} AS "pk"' in each["sql"]]
+    (beyond,) = [each for each in said if "WHERE" in each]
+    assert len(re.findall(f"{re.escape(key)} [<>]", beyond)) == 1, beyond
 
 
 def test_a_filtered_page_that_is_full_goes_on_at_its_last_row(client: Client, monkeypatch: Any) -> None:

@@ -11,6 +11,7 @@ from monitoring.checking import unusual
 from monitoring.checking.board import board
 from monitoring.checking.evaluation import evaluate
 from monitoring.checking.evidence import gather
+from monitoring.checking.history import seen_names
 from monitoring.checking.runs import last_runs
 from monitoring.checking.suggestions import habits, unmonitored
 from monitoring.checking.timeline import Span, timeline
@@ -204,6 +205,23 @@ def test_evidence_is_found_by_index(context: dict[str, str], alerts: int) -> Non
     assert len(plans) == 3 + 1 + 2
     for plan in plans:
         assert_no_scan_of_runs(plan)
+    if connection.vendor == "postgresql":
+        last, _, completed, *_ = plans
+        for plan in (last, completed):  # in the order of the index, so that it stops at the first that pass
+            assert "Sort" not in plan, plan
+            assert "Join" not in plan, plan
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+def test_the_names_of_the_newest_runs_are_read_from_the_end_of_the_table() -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert len(seen_names()) == NAMES
+    (plan,) = plans_of(asked)
+    if connection.vendor == "sqlite":
+        assert plan == f"SCAN {BackgroundTask._meta.db_table}", plan  # by its key, until there are enough
+    else:
+        assert "Index Scan Backward using monitoring_backgroundtask_pkey" in plan, plan
 
 
 def fail_and_hang(tasks: int) -> None:

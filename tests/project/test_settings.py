@@ -147,3 +147,11 @@ def test_a_command_says_the_problems_alone_and_ends_as_one_that_could_not_tell(t
 def test_sqlite_takes_its_write_lock_at_the_start_of_a_transaction(tmp_path: Path) -> None:
     code = "print(s.DATABASES['default']['OPTIONS']['transaction_mode'])"
     assert settings_with(tmp_path, code, DEBUG="1", SECRET_KEY="x").stdout.strip() == "IMMEDIATE"
+
+
+@pytest.mark.parametrize(("query", "options"), [("", "-c jit=off"), ("?options=-c%20jit%3Don", "-c jit=on")])
+def test_postgresql_compiles_no_statement_unless_the_url_has_options(tmp_path: Path, query: str, options: str) -> None:
+    url = f"postgres://user@localhost/name{query}"
+    code = "print(s.DATABASES['default']['OPTIONS']['options'])"
+    done = settings_with(tmp_path, code, **PRODUCTION, DATABASE_URL=url)
+    assert done.stdout.strip() == options, done.stderr
