@@ -232,9 +232,9 @@ def _run(
         id=id,
         task_id=task_id,
         status=status,
-        submitted_at=_time(submitted_at),
-        started_at=_time(started_at),
-        finished_at=_time(finished_at),
+        submitted_at=instant(submitted_at),
+        started_at=instant(started_at),
+        finished_at=instant(finished_at),
         attempts=attempts,
     )
 
@@ -259,8 +259,8 @@ def _written(connection: Any, time: datetime) -> str:
     return f'"{connection.ops.adapt_datetimefield_value(time)}"'
 
 
-def _time(stored: str | None) -> datetime | None:
-    """PostgreSQL says the zone of its session, SQLite holds what Django wrote, which is UTC without saying so."""
+def instant(stored: str | None) -> datetime | None:
+    """A time that was cast to text: PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
     if stored is None:
         return None
     time = datetime.fromisoformat(stored)
