@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def test_the_seeds_examples_get_the_right_verdicts_on_real_runs(
     demo: tuple[str, Path], task: str, verdict: str, status: str
 ) -> None:
-    (line,) = [line for line in demo[0].splitlines() if line.startswith(f"{task} ")]
+    configs, _ = demo[0].split("$ manage.py import_monitors")
+    (line,) = [line for line in configs.splitlines() if line.startswith(f"{task} ")]
     cells = line.removeprefix(task).strip()
     assert cells.startswith(verdict)
     assert cells.removeprefix(verdict).strip().split()[0] == status
@@ -56,11 +58,33 @@ def test_the_mails_go_to_whom_the_examples_name_and_can_be_opened(
     demo: tuple[str, Path], address: str, subject: str
 ) -> None:
     shown = demo[0].split("The mails that went out")[1]
-    (line,) = [line for line in shown.splitlines() if address in line and subject in line]
-    html = Path(line.split()[-1]).read_text()
-    assert "Task Status Alert" in html
+    lines = [line for line in shown.splitlines() if address in line and subject in line]
+    assert lines
+    for line in lines:
+        assert "Task Status Alert" in Path(line.split()[-1]).read_text()
 
 
 def test_no_more_mails_go_out_than_these(demo: tuple[str, Path]) -> None:
-    assert demo[0].split("The mails that went out")[1].count("[ALERT]") == 3
-    assert len(list((demo[1] / "mail").glob("*.eml"))) == 2 * 3
+    """The failing export is told twice: as the configuration has no memory, and as the monitor that is made of it."""
+    assert demo[0].split("The mails that went out")[1].count("[ALERT]") == 3 + 1
+    assert len(list((demo[1] / "mail").glob("*.eml"))) == 2 * (3 + 1)
+
+
+def test_the_monitors_that_are_made_stand_where_their_runs_left_them(demo: tuple[str, Path]) -> None:
+    status = demo[0].split("$ manage.py list_status\n")[1]
+    assert status.startswith("1 failing, 2 fine\n")
+    assert "\ndata_export      failing " in status
+    assert "  Last success: " in status
+    assert "none is known" not in status
+
+
+def test_the_made_up_week_is_enough_to_suggest_a_monitor_of_what_nobody_watches(demo: tuple[str, Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "suggest_monitors", "--unmonitored"],
+        env={"DEBUG": "1", "SECRET_KEY": "x", "VAR_DIR": str(demo[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (suggested,) = json.loads(done.stdout)
+    assert {"hourly_data_sync", "daily_report_generation"} <= suggested.keys()

@@ -1,9 +1,11 @@
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 from huey.contrib.djhuey import enqueue
 
 from monitoring.management.plugin import NotAsExpected, columns
@@ -21,33 +24,53 @@ from project.demo.models import IngestorSession
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 LOGIN = {"username": "admin", "password": "admin", "email": "admin@example.com"}
+PIPELINE = CONFIGS / "2-pipeline-with-dependencies.json"
 DEADLINE = 20  # seconds
+HISTORY = timedelta(days=7)
+# Of each task the minutes after the hour or the day at which it starts, and the seconds that it takes.
+HOURLY = {
+    "hourly_data_sync": (2, 40),
+    "data_collection": (5, 180),
+    "data_processing": (10, 700),
+    "data_export": (25, 70),
+}
+DAILY = {"daily_report_generation": (480, 1500), "daily_cleanup": (120, 30)}
+ABSENT_FOR = {"daily_cleanup": timedelta(days=2)}
+EXPORT_FAILS_EVERY = 50  # hours
 
 
 class Command(BaseCommand):
-    help = "Runs the example tasks in a real worker, checks the example configurations and shows the mails."
+    help = (
+        "Runs the example tasks in a real worker, checks the example configurations, makes monitors of one and shows "
+        "the mails. The week of runs before is made up."
+    )
 
     def handle(self, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("The demo makes an account with a known password; it runs only with DEBUG=1.")
         call_command("migrate", verbosity=0)
         make_superuser()
+        BackgroundTask.objects.bulk_create(made_up_runs(timezone.now()), ignore_conflicts=True)
         mails_before = set(mail_files())
         log = settings.VAR / "demo-worker.log"
         with worker(log) as process:
             self.stdout.write(self.style.MIGRATE_HEADING(f"A worker runs (process {process.pid}, log {shown(log)})"))
             self.run_tasks()
             for config in sorted(CONFIGS.glob("*.json")):
-                self.stdout.write(
-                    self.style.MIGRATE_HEADING(f"\n$ manage.py check_task_status --config {shown(config)}")
-                )
-                with contextlib.suppress(NotAsExpected):
-                    call_command("check_task_status", config=str(config), stdout=self.stdout)
+                self.call("check_task_status", "--config", shown(config))
+            self.call("import_monitors", shown(PIPELINE), "--schedule", "*/30 * * * *")
+            self.call("check_task_status")
+            self.call("list_status")
         self.show_mails(sorted(set(mail_files()) - mails_before))
         self.stdout.write(
             f"\nThe worker has stopped. `make run` serves the site and a worker until Ctrl-C: {settings.SITE_URL}/ "
             f"(log in as {LOGIN['username']!r}, password {LOGIN['password']!r})."
         )
+
+    def call(self, *words: str) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(f"\n$ manage.py {shlex.join(words)}"))
+        with contextlib.suppress(NotAsExpected):
+            call_command(*words, stdout=self.stdout)
 
     def run_tasks(self) -> None:
         """Starts the tasks and waits until each has ended, but for the one that is to be found running."""
@@ -81,6 +104,32 @@ class Command(BaseCommand):
             rows.append([str(mail["To"]), str(mail["Subject"]), shown(file.with_suffix(".html"))])
         for cells in columns(rows):
             self.stdout.write("  ".join(cells))
+
+
+def made_up_runs(now: datetime) -> Iterator[BackgroundTask]:
+    """The week before now, so that pages, back-tests and suggestions have something to look at."""
+    first = now.replace(hour=0, minute=0, second=0, microsecond=0) - HISTORY
+    for tasks_of, every in ((HOURLY, timedelta(hours=1)), (DAILY, timedelta(days=1))):
+        for name, (minutes, seconds) in tasks_of.items():
+            started_at = first + timedelta(minutes=minutes)
+            last = now - timedelta(seconds=2 * seconds) - ABSENT_FOR.get(name, timedelta(0))
+            while started_at < last:
+                yield made_up_run(name, started_at, seconds)
+                started_at += every
+
+
+def made_up_run(name: str, started_at: datetime, seconds: int) -> BackgroundTask:
+    hour = int(started_at.timestamp()) // 3600
+    failed = name == "data_export" and hour % EXPORT_FAILS_EVERY == 0
+    return BackgroundTask(
+        task_id=f"made-up-{name}-{hour}",
+        task_name=name,
+        status=BackgroundTask.Status.STOPPED if failed else BackgroundTask.Status.COMPLETED,
+        submitted_at=started_at - timedelta(seconds=1),
+        started_at=started_at,
+        finished_at=started_at + timedelta(seconds=seconds + hour * 7919 % 23),
+        errors="ConnectionError: sftp.example.com closed the connection after 5 of 12 files" if failed else "",
+    )
 
 
 def make_superuser() -> None:
