@@ -99,8 +99,9 @@ def test_settings_are_tried_on_the_past_before_they_are_saved(
     scheme: str,
     javascript: bool,  # type: ignore[no-untyped-def]
 ) -> None:
-    ended = timezone.now() - timedelta(hours=30)
-    make_run("data_export", "Stopped", started_at=ended - timedelta(minutes=5), finished_at=ended)
+    # At half past, and so as many whole hours ago in whatever minute the test runs.
+    started = timezone.now().replace(minute=30, second=0) - timedelta(hours=30)
+    make_run("data_export", "Stopped", started_at=started, finished_at=started + timedelta(minutes=5))
     viewport = {"width": 400, "height": 800}
     context = browser.new_context(
         base_url=live_server.url, java_script_enabled=javascript, color_scheme=scheme, viewport=viewport
