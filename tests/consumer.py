@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,7 +49,13 @@ class Consumer:
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, f"the consumer ended with {self.process.returncode}"
-        return "The following commands are available" in self.output()
+        return "The following commands are available" in self.output() and self._heeds_term()
+
+    def _heeds_term(self) -> bool:
+        """Huey catches signals last, when its workers run already; where there is no /proc that is not known."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        caught = re.search(r"^SigCgt:\s*(\w+)$", status.read_text(), re.M) if status.exists() else None
+        return caught is None or bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @contextlib.contextmanager
