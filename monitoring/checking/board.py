@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, FilteredRelation, Q, QuerySet
+from django.db.models import QuerySet
 
 from monitoring.checking.evidence import gather_open
 from monitoring.checking.health import TICK_LATE_AFTER, Problem, last_tick, problems
 from monitoring.checking.incidents import found_by
-from monitoring.checking.standing import Stands, in_standing
+from monitoring.checking.standing import counted
 from monitoring.checking.unusual import Unusual, unusual_runs
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from monitoring.values.evidence import NOTHING, Evidence
@@ -98,12 +98,8 @@ def board(now: datetime) -> Board:
 
 def head(now: datetime) -> Head:
     """The board's first lines alone."""
-    # A join, since at most one incident of each is open: EXISTS would be asked again for each monitor and count.
-    still_open = FilteredRelation("incidents", condition=Q(incidents__closed_at=None))
-    fails = ExpressionWrapper(Q(enabled=True, still_open__isnull=False), BooleanField())
-    monitors = Monitor.objects.using(database_alias()).annotate(still_open=still_open).annotate(is_failing=fails)
-    counts = {stands.name.lower(): Count("pk", filter=in_standing(stands)) for stands in Stands}
-    return Head(made_at=now, ticked_at=last_tick(), problems=tuple(problems(now)), **monitors.aggregate(**counts))
+    counts = {stands.name.lower(): count for stands, count in counted(database_alias()).items()}
+    return Head(made_at=now, ticked_at=last_tick(), problems=tuple(problems(now)), **counts)
 
 
 def _open_incidents() -> QuerySet[Incident]:

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from django.db import connections, models, router, transaction
+from django.db import OperationalError, connections, models, router, transaction
 from django.db.models import F
 
 from monitoring.checking.probe import Filter
@@ -57,6 +57,14 @@ def reading(using: str) -> AbstractContextManager[None]:
     transaction waits for whoever writes, and keeps all others from it.
     """
     return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
+
+
+def problem_of(model: str, error: Exception) -> str:
+    """Why runs of a context model could not be asked; raises what is trouble with the database itself."""
+    if isinstance(error, OperationalError) and "no such" not in str(error):
+        raise error  # SQLite says "no such" of a missing table; all else is no verdict
+    said = str(error).partition("\n")[0]  # PostgreSQL adds the statement and a ruler under it
+    return f"context model {model!r}: {said}"
 
 
 def _is_key(model: type[models.Model], using: str) -> str:

@@ -1,11 +1,10 @@
 """The one way to judge: whoever asks, a list of checks becomes a list of outcomes."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import OperationalError, ProgrammingError
 
-from monitoring.checking.context import runs_of
+from monitoring.checking.context import problem_of, reading, runs_of
 from monitoring.checking.outages import excuse
 from monitoring.checking.probe import ALL, Filter, Probe, newest_started, newest_unstarted
 from monitoring.models import database_alias
@@ -41,17 +40,12 @@ def _by_context(checks: Sequence[Check]) -> dict[tuple[str, bool], list[int]]:
 
 
 def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, using: str) -> list[Outcome]:
-    # A savepoint in the caller's transaction, which a missing table must not spoil. Without one, reading needs none.
-    in_transaction = connections[using].in_atomic_block
     try:
         only = runs_of(find_context_model(model), with_type, using)
-        with transaction.atomic(using=using) if in_transaction else nullcontext():
+        with reading(using):
             return _judge(checks, using, only)
     except (LookupError, ProgrammingError, OperationalError) as error:
-        if isinstance(error, OperationalError) and "no such" not in str(error):
-            raise  # SQLite says so of a missing table; all else is trouble with the database, and no verdict
-        said = str(error).partition("\n")[0]  # PostgreSQL adds the statement and a ruler under it
-        reason = f"context model {model!r}: {said}"
+        reason = problem_of(model, error)
         return [Outcome(check=check, verdict=Verdict.NOT_JUDGED, reason=reason) for check in checks]
 
 

@@ -1,15 +1,14 @@
 """The evidence beside an alert's facts, asked when the alert is put into words: outside any transaction, by index."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import OperationalError, ProgrammingError
 from django.db.models.functions import Left, Right
 
-from monitoring.checking.context import runs_of
+from monitoring.checking.context import problem_of, reading, runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_completed, newest_runs
 from monitoring.checking.runs import EVER_SINCE
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
@@ -120,16 +119,12 @@ def _runs(cases: Sequence[Case], using: str) -> list[Runs]:
 
 
 def _in_context(probes: Sequence[Probe], model: str, with_type: bool, using: str) -> list[Runs]:
-    # A savepoint in the caller's transaction, which a missing table must not spoil. Without one, reading needs none.
-    in_transaction = connections[using].in_atomic_block
     try:
         only = runs_of(find_context_model(model), with_type, using)
-        with transaction.atomic(using=using) if in_transaction else nullcontext():
+        with reading(using):
             return _asked(probes, using, only)
     except (LookupError, ProgrammingError, OperationalError) as error:
-        if isinstance(error, OperationalError) and "no such" not in str(error):
-            raise
-        return [Runs(problem=f"context model {model!r}: {str(error).partition(chr(10))[0]}")] * len(probes)
+        return [Runs(problem=problem_of(model, error))] * len(probes)
 
 
 def _asked(probes: Sequence[Probe], using: str, only: Filter) -> list[Runs]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, CharField, Count, Exists, Min, OuterRef, Sum, Value, When
+from django.db.models import Count, Min, Sum
 from django.db.models.functions import Coalesce
 
 from monitoring.checking.health import GAVE_UP_WITHIN, overdue_monitors
-from monitoring.checking.standing import Stands
-from monitoring.models import BackgroundTask, Delivery, Heartbeat, Incident, Message, Monitor, database_alias
+from monitoring.checking.standing import Stands, counted
+from monitoring.models import BackgroundTask, Delivery, Heartbeat, Incident, Message, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.outage import DEAD_AFTER
 from monitoring.values.run_event import RunStatus
@@ -46,7 +46,7 @@ def figures(now: datetime) -> Figures:
     using = database_alias()
     tick = Heartbeat.objects.using(using).filter(name=TICK).first()
     return Figures(
-        monitors=_monitors(using),
+        monitors=counted(using),
         overdue=overdue_monitors(now).count(),
         open_incidents=Incident.objects.using(using).filter(closed_at=None).count(),
         runs=_runs(now - RUNS_WITHIN, using),
@@ -55,21 +55,6 @@ def figures(now: datetime) -> Figures:
         **_mails(now, using),
         **_recording(now, using),
     )
-
-
-def _monitors(using: str) -> dict[Stands, int]:
-    """As `standings` says it of each."""
-    failing = Exists(Incident.objects.using(using).filter(monitor=OuterRef("pk"), closed_at=None))
-    stands = Case(
-        When(enabled=False, then=Value(Stands.DISABLED.value)),
-        When(failing, then=Value(Stands.FAILING.value)),
-        When(state__last_checked_at=None, then=Value(Stands.NOT_CHECKED.value)),
-        default=Value(Stands.FINE.value),
-        output_field=CharField(),
-    )
-    monitors = Monitor.objects.using(using).order_by().annotate(stands=stands)
-    counts = dict(monitors.values_list("stands").annotate(Count("pk")))
-    return {each: counts.get(each.value, 0) for each in Stands}
 
 
 def _runs(since: datetime, using: str) -> dict[RunStatus, int]:

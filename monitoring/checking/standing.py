@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import BooleanField, Count, ExpressionWrapper, FilteredRelation, OuterRef, Q, Subquery
 
 from monitoring.checking.due import among
 from monitoring.checking.evaluation import evaluate
@@ -44,6 +44,16 @@ def in_standing(stands: Stands) -> Q:
             return Q(enabled=True, is_failing=False, state__last_checked_at=None)
         case Stands.DISABLED:
             return Q(enabled=False)
+
+
+def counted(using: str) -> dict[Stands, int]:
+    """How many monitors stand how."""
+    # A join, since at most one incident of each is open: EXISTS would be asked again for each monitor and count.
+    still_open = FilteredRelation("incidents", condition=Q(incidents__closed_at=None))
+    fails = ExpressionWrapper(Q(enabled=True, still_open__isnull=False), BooleanField())
+    monitors = Monitor.objects.using(using).annotate(still_open=still_open).annotate(is_failing=fails)
+    found = monitors.aggregate(**{stands.name: Count("pk", filter=in_standing(stands)) for stands in Stands})
+    return {stands: found[stands.name] for stands in Stands}
 
 
 @dataclass(frozen=True, slots=True)

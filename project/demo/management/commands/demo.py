@@ -128,6 +128,7 @@ def made_up_run(name: str, started_at: datetime, seconds: int) -> BackgroundTask
         submitted_at=started_at - timedelta(seconds=1),
         started_at=started_at,
         finished_at=started_at + timedelta(seconds=seconds + hour * 7919 % 23),
+        attempts=1,
         errors="ConnectionError: sftp.example.com closed the connection after 5 of 12 files" if failed else "",
     )
 
