@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import reload
 from typing import Any
 from urllib.parse import parse_qs
+
+from django.urls import clear_url_caches
+
+from project import mailurl
 
 KEY = "key-of-the-account"
 SIGNING_KEY = "key-of-the-signatures"
@@ -95,3 +100,22 @@ def event(name: str, recipient: str, message_id: str, at: float, metadata: dict[
     return json.dumps(
         {"signature": {"timestamp": f"{at:.0f}", "token": token, "signature": signature}, "event-data": data}
     )
+
+
+@contextmanager
+def webhook_of(settings: Any, secret: str) -> Iterator[None]:
+    """The project as it is with EMAIL_URL=anymail+mailgun://… and this ANYMAIL_WEBHOOK_SECRET."""
+    mailer = mailurl.parse("anymail+mailgun://KEY@mg.example.org")
+    settings.MAIL_PROVIDER, settings.ANYMAIL = mailer.provider, mailer.anymail(secret, SIGNING_KEY)
+    _load_urls()
+    yield
+    settings.MAIL_PROVIDER, settings.ANYMAIL = "", mailurl.parse("memory:").anymail()
+    _load_urls()
+
+
+def _load_urls() -> None:
+    # Here, since whoever imports this module may not have set Django up yet.
+    from project import urls
+
+    reload(urls)
+    clear_url_caches()

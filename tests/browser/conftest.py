@@ -45,12 +45,17 @@ def page(browser: Browser, live_server: Any) -> Iterator[Page]:
     assert complaints == []
 
 
-@pytest.fixture
-def logged_in(page: Page, admin_user: Any) -> Page:
-    page.goto("/admin/")
+def log_in(page: Page, url: str = "/admin/") -> None:
+    """As `admin_user`, on the way to this page."""
+    page.goto(url)
     page.fill("#id_username", "admin")
     page.fill("#id_password", "password")
     page.click("input[type=submit]")
+
+
+@pytest.fixture
+def logged_in(page: Page, admin_user: Any) -> Page:
+    log_in(page)
     page.wait_for_url("/admin/")
     return page
 

@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 
 from monitoring.models import Heartbeat, Incident, Monitor, MonitorState
 from monitoring.tick import check_monitors, tick
+from tests.browser.conftest import log_in
 from tests.factories import make_monitor, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,10 +76,7 @@ def test_what_fails_is_taken_on_by_keyboard_and_without_javascript(browser, live
     failing()
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{BOARD}?paused=1")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "password")
-    page.press("#id_password", "Enter")
+    log_in(page, f"{BOARD}?paused=1")
     monitor = Monitor.objects.get(name__startswith="warehouse")
     button = page.get_by_role("button", name=f"Acknowledge {monitor.name}")
     button.focus()

@@ -16,6 +16,7 @@ from monitoring.alerting.words import written_time
 from monitoring.models import BackgroundTask, Incident, MonitorState
 from monitoring.tasks import tick_monitors
 from tests.app.tasks import extract_orders, load_orders, report_orders, transform_orders
+from tests.browser.conftest import log_in
 from tests.consumer import consumer, wait_for
 from tests.factories import make_monitor
 from tests.management.calling import call
@@ -130,10 +131,7 @@ def test_the_pages_can_be_read_without_javascript_and_from_the_keyboard(
     tick_monitors()
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"/admin/monitoring/monitor/{monitor.pk}/overview/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "password")
-    page.click("input[type=submit]")
+    log_in(page, f"/admin/monitoring/monitor/{monitor.pk}/overview/")
     page.get_by_role("link", name="30 days").click()
     page.locator("a[aria-current]").get_by_text("30 days").wait_for()
     summary = page.get_by_text("The last 30 days as a table")

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 from monitoring.alerting.composing import compose
 from monitoring.models import Alert, BackgroundTask, Incident, Message, Monitor, database_alias
 from monitoring.tick import check_monitors
+from tests.browser.conftest import log_in
 from tests.factories import make_monitor, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,10 +76,7 @@ def test_axe_finds_nothing_on_any_page(logged_in: Page, axe: Callable[[Page], li
 def test_a_monitor_is_made_without_javascript(browser, live_server, admin_user) -> None:  # type: ignore[no-untyped-def]
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     page = context.new_page()
-    page.goto("/admin/monitoring/monitor/add/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "password")
-    page.click("input[type=submit]")
+    log_in(page, "/admin/monitoring/monitor/add/")
     page.fill("#id_name", "Plain")
     page.fill("#id_task_name", "daily_report")
     page.get_by_label("Completed").check()
@@ -109,10 +107,7 @@ def test_settings_are_tried_on_the_past_before_they_are_saved(
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.goto("/admin/monitoring/monitor/add/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "password")
-    page.click("input[type=submit]")
+    log_in(page, "/admin/monitoring/monitor/add/")
     page.fill("#id_name", "Plain")
     page.fill("#id_task_name", "data_export")
     page.fill("#id_schedule", "@hourly")
@@ -139,10 +134,7 @@ def test_without_javascript_a_monitor_gets_what_its_runs_suggest_and_enter_still
         make_run("hourly", started_at=now - timedelta(hours=hours), finished_at=now - timedelta(hours=hours))
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     page = context.new_page()
-    page.goto("/admin/monitoring/monitor/add/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "password")
-    page.click("input[type=submit]")
+    log_in(page, "/admin/monitoring/monitor/add/")
     page.fill("#id_name", "Typed before")
     page.fill("#id_task_name", "hourly")
     page.click("text=Look at its runs")

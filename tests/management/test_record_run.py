@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,7 @@ class Recorder:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        # Whoever runs these tests may have been started by nohup, and what is ignored is passed down.
-        pipes["preexec_fn"] = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        pipes["preexec_fn"] = _heed_signals
         command = [sys.executable, "manage.py", "record_run", *arguments]
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, **pipes | options)
 
@@ -54,6 +52,12 @@ class Recorder:
         with self.start(*arguments, **options) as process:
             out, err = process.communicate(timeout=30)
         return process.returncode, out, err
+
+
+def _heed_signals() -> None:
+    """Whoever runs these may have been started by nohup or behind a shell's `&`: what is ignored is passed down."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

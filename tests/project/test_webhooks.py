@@ -2,16 +2,15 @@
 
 import base64
 from collections.abc import Iterator
-from importlib import reload
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import NoReverseMatch, clear_url_caches, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.crypto import constant_time_compare
 
 from monitoring.models import Message
-from project import mailurl, urls
+from project import mailurl
 from project.webhooks import urls_of
 from tests import provider
 from tests.factories import NOW
@@ -25,18 +24,8 @@ PATH = "/anymail/mailgun/tracking/"
 
 @pytest.fixture
 def webhook(settings: Any) -> Iterator[None]:
-    """The project as it is with EMAIL_URL=anymail+mailgun://… and ANYMAIL_WEBHOOK_SECRET."""
-    mailer = mailurl.parse("anymail+mailgun://KEY@mg.example.org")
-    settings.MAIL_PROVIDER, settings.ANYMAIL = mailer.provider, mailer.anymail(SECRET, provider.SIGNING_KEY)
-    _load_urls()
-    yield
-    settings.MAIL_PROVIDER, settings.ANYMAIL = "", mailurl.parse("memory:").anymail()
-    _load_urls()
-
-
-def _load_urls() -> None:
-    reload(urls)
-    clear_url_caches()
+    with provider.webhook_of(settings, SECRET):
+        yield
 
 
 def post(client: Client, body: str, secret: str = SECRET) -> int:

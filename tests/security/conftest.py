@@ -2,39 +2,27 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib import reload
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
-from django.urls import clear_url_caches
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.models import Delivery, Incident, Message, Monitor, MonitorState, database_alias
-from project import mailurl, urls
 from tests.admin.people import logged_in, staff
 from tests.factories import make_facts, make_monitor, make_run
+from tests.provider import webhook_of
 from tests.security.pages import PEOPLE
 
 
 @pytest.fixture
 def webhook(settings: Any) -> Iterator[None]:
-    """The site of EMAIL_URL=anymail+mailgun://… with an ANYMAIL_WEBHOOK_SECRET."""
-    mailer = mailurl.parse("anymail+mailgun://KEY@mg.example.org")
-    settings.MAIL_PROVIDER, settings.ANYMAIL = mailer.provider, mailer.anymail("mailgun:" + "x" * 20, "a-signing-key")
-    _load_urls()
-    yield
-    settings.MAIL_PROVIDER, settings.ANYMAIL = "", mailurl.parse("memory:").anymail()
-    _load_urls()
-
-
-def _load_urls() -> None:
-    reload(urls)
-    clear_url_caches()
+    with webhook_of(settings, "mailgun:" + "x" * 20):
+        yield
 
 
 @pytest.fixture
