@@ -276,6 +276,7 @@ def test_what_a_main_process_tells_of_a_childs_end_belongs_to_the_attempt_that_i
     run = BackgroundTask.objects.get()
     assert (run.status, run.errors) == ("Stopped", "Its worker was lost: signal 9")
     assert run.started_at == datetime.fromtimestamp(received.time_start, UTC)
+    assert run.attempts == 2, "the child had no time to tell its start"
 
 
 @pytest.mark.usefixtures("_connected")
