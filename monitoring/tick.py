@@ -92,10 +92,9 @@ def own_up(now: datetime) -> Round:
     using = database_alias()
     if not (span := outage_until(now, using)):
         return Round()
-    superusers = superuser_addresses()
     with transaction.atomic(using=using, durable=True):
         down = note_outage(span, using)
-        said = Announcement(facts_of_outage(down), superusers) if down and down.late else None
+        said = Announcement(facts_of_outage(down), superuser_addresses()) if down and down.late else None
         found = Round(outage=said)
         owe(found.announcements, now, using)
     return _logged(found)

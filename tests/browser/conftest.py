@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.db import connections
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.services import BROWSER
@@ -27,6 +28,8 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=str(BROWSER.path()), args=ARGUMENTS)
         yield browser
         browser.close()
+        # Those that were opened under its loop are not seen any more once it ends: one would keep the test database.
+        connections.close_all()
     if before is None:
         del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
