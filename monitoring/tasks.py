@@ -41,7 +41,6 @@ def spare_what_stays() -> None:
     """What is loaded by now lasts as long as the worker: the garbage collector, which each round's thousands of objects
     call up many times, need not go through it again.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connections, reset_queries
+from django.db import InterfaceError, OperationalError, connections
 
 from monitoring.conf import conf
 from monitoring.models import BackgroundTask, database_alias
@@ -28,9 +28,11 @@ from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
-# Seconds. No linger costs more under load, a longer one loses more when the process is killed.
+# Seconds. No linger costs more under load, a longer one loses more when the process is killed: ends, since a run whose
+# start was not written is found all the same. So it goes on while nothing ends, in a process that only enqueues.
 QUIET = 0.1
 LINGER = 0.006
+LINGERS_MAX = 4
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
 FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
 LEAVE_WITHIN = 1.0  # where nothing is left to write
@@ -135,6 +137,7 @@ class Writer:
         self._lock = Lock()
         self._touching = RLock()  # the database
         self._end = Event()
+        self._must_hurry = False
         self._is_closed = False
         self._taken: Sequence[RunEvent] = ()
 
@@ -147,8 +150,11 @@ class Writer:
             if event := _event_of(seen):
                 write_at_once(event)
             return
-        if self._queue.qsize() < (2 * EVENTS_MAX if seen.ends else EVENTS_MAX):
+        ends = seen.ends
+        if self._queue.qsize() < (2 * EVENTS_MAX if ends else EVENTS_MAX):
             self._queue.put(seen)
+            if ends:
+                self._must_hurry = True
         else:
             self._count_dropped()
             _event_of(seen)  # its end says what it said only if that was made
@@ -169,6 +175,7 @@ class Writer:
             return True
         self._start()
         self._queue.put(mark := Event())
+        self._must_hurry = True
         return mark.wait(timeout)
 
     def close(self, timeout: float = FLUSH_WITHIN) -> None:
@@ -178,6 +185,7 @@ class Writer:
             return
         left = len(self._taken) + self._queue.qsize()
         self._queue.put(self._end)
+        self._must_hurry = True
         if not self._end.wait(timeout if left else min(timeout, LEAVE_WITHIN)) and left:
             left = len(self._taken) + self._queue.qsize() - 1
             logger.error("The database is away: %d events of runs are lost with this process", left)
@@ -221,7 +229,8 @@ class Writer:
         while mark is not self._end:
             first = self._next(beat_at)
             if monotonic() - wrote_at < QUIET and not isinstance(first, Event | None):
-                sleep(LINGER)
+                self._linger()
+            self._must_hurry = False
             self._taken, mark = self._take(first)
             self.answering.note(self._taken)
             if self.answering.must_beat() and monotonic() - beat_at >= BEAT_EVERY.total_seconds():
@@ -236,6 +245,12 @@ class Writer:
                 connections[database_alias()].close()
             if mark:
                 mark.set()
+
+    def _linger(self) -> None:
+        for _ in range(LINGERS_MAX):
+            sleep(LINGER)
+            if self._must_hurry:
+                break
 
     def _next(self, beat_at: float) -> RunEvent | Sighting | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
@@ -282,7 +297,7 @@ class Writer:
             except Exception:
                 logger.exception("Recording goes on without this")
                 break
-        reset_queries()  # which Django keeps where DEBUG is on, until a request comes
+        connections[database_alias()].queries_log.clear()  # kept where DEBUG is on, until a request comes
 
     def _write(self) -> None:
         using = database_alias()
