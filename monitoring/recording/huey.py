@@ -84,27 +84,33 @@ class Queue(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What this process knows of a run, noted on its task. Huey does not send such an attribute along."""
+    """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
+
+    `told` is the task's class and arguments, until the writer has put them into words.
+    """
 
     id: str
     name: str
-    parameters: str
-    context_id: str | None
+    told: tuple[Any, Sequence[object], Mapping[str, object]] | None
+    parameters: str = ""
+    context_id: str | None = None
     retries_at_start: int | None = None
     started_at: datetime | None = None
     status: RunStatus | None = None
 
+    def put_into_words(self) -> None:
+        if told := self.told:
+            call = _call_of(self.name, *told)
+            self.id, self.name = storable_name(self.id), storable_name(call.name)
+            self.parameters, self.context_id = texts_of(call)
+            self.told = None
+
 
 class TaskSighting(NamedTuple):
-    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was.
-
-    `run` is what is known of it, or the task where that is still to be found out, of these arguments.
-    """
+    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was."""
 
     meaning: Meaning
-    run: Any
-    args: Sequence[object]
-    kwargs: Mapping[str, object]
+    run: Known
     retries: int
     eta: datetime | None
     at: datetime
@@ -117,8 +123,8 @@ class TaskSighting(NamedTuple):
 
     def event(self) -> RunEvent | None:
         """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
-        meaning, at = self.meaning, self.at
-        known: Known = self.run if isinstance(self.run, Known) else _known(self.run, self.args, self.kwargs)
+        meaning, known, at = self.meaning, self.run, self.at
+        known.put_into_words()
         if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
             return None
         is_start = meaning.status is RunStatus.RUNNING
@@ -279,19 +285,19 @@ def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: 
 
 
 def _sighted(meaning: Meaning, task: Any, now: datetime, errors: str, queue: Queue) -> TaskSighting:
-    args, kwargs = tuple(task.args), dict(task.kwargs)
-    # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor is
-    # it held, for it may be large, and thousands wait while the database is away.
-    if not all(map(is_simple, (*args, *kwargs.values()))):
-        return TaskSighting(meaning, _known(task, args, kwargs), (), {}, task.retries, task.eta, now, errors, queue)
-    return TaskSighting(meaning, task, args, kwargs, task.retries, task.eta, now, errors, queue)
+    return TaskSighting(meaning, _known(task), task.retries, task.eta, now, errors, queue)
 
 
-def _known(task: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Known:
+def _known(task: Any) -> Known:
     known: Known | None = getattr(task, _KNOWN, None)
     if known is None:
-        call = _call_of(task, args, kwargs)
-        known = Known(storable_name(task.id), storable_name(call.name), *texts_of(call))
+        # A task that asks for itself is among its own arguments while it runs.
+        args, kwargs = tuple(task.args), {name: value for name, value in task.kwargs.items() if value is not task}
+        known = Known(task.id, task.name, (task.__class__, args, kwargs))
+        # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor
+        # is it held, for it may be large, and thousands wait while the database is away.
+        if not all(map(is_simple, (*args, *kwargs.values()))):
+            known.put_into_words()
         setattr(task, _KNOWN, known)
     return known
 
@@ -304,15 +310,13 @@ def _errors(meaning: Meaning, error: BaseException | None) -> str:
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
-def _call_of(task: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Call:
+def _call_of(name: str, task_class: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Call:
     """What a task calls: of a task of Django's framework, the function behind it."""
-    if task.name == djangotasks.SHIM:
+    if name == djangotasks.SHIM:
         match args:
             case str() as path, list() | tuple() as its_args, dict() as its_kwargs:
                 return djangotasks.call_of(path, its_args, its_kwargs)
-    # A task that asks for itself is among its own arguments while it runs.
-    kwargs = {name: value for name, value in kwargs.items() if value is not task}
-    return Call(task.name, args, kwargs, _signature(task.__class__), _places(task.__class__))
+    return Call(name, args, kwargs, _signature(task_class), _places(task_class))
 
 
 @lru_cache(maxsize=4096)
