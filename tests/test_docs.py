@@ -24,6 +24,7 @@ from monitoring.management.terminal import Terminal
 from monitoring.models import Monitor, MonitorState
 from monitoring.recording import job
 from monitoring.tasks import monitor_task_status
+from monitoring.values.facts import AlertKind
 from tests.factories import make_monitor, make_run
 from tests.management.calling import call
 from tests.pageshots import build
@@ -65,6 +66,12 @@ def test_every_option_of_a_command_is_in_the_docs(name: str) -> None:
 
     own = options(load_command_class(get_commands()[name], name)) - options(BaseCommand())
     assert missing(own, OPERATING) == set()
+
+
+def test_every_kind_of_mail_is_in_the_docs() -> None:
+    (kinds,) = re.findall(r"^\| `--kind KIND` .*$", OPERATING, re.MULTILINE)
+    assert missing({*AlertKind.values, "digest"}, kinds) == set()
+    assert missing(set(AlertKind.values), PAGES["docs/mails.md"].split("| `kind` |")[1].split("\n")[0]) == set()
 
 
 def test_every_exit_code_is_in_the_docs() -> None:
