@@ -105,6 +105,14 @@ def test_every_make_target_that_is_named_is_there_and_helped_with() -> None:
     assert helped == targets - inner == set(phony.split()) - inner
 
 
+def test_the_readme_stays_short_and_shows_a_page_and_a_mail_in_both_looks() -> None:
+    readme = PAGES["README.md"]
+    assert len(readme.splitlines()) <= 130
+    for picture in ("board", "mail"):
+        assert f'src="docs/pages/{picture}-broken-light.png"' in readme
+        assert f'srcset="docs/pages/{picture}-broken-dark.png"' in readme
+
+
 @pytest.mark.django_db
 def test_the_terminal_in_the_readme_is_what_list_status_says() -> None:
     """Of the site that is in the pictures."""
