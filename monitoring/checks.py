@@ -27,7 +27,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     try:
         conf()
     except ImproperlyConfigured as error:
-        return [checks.Error(str(error), hint="See the MONITORING setting in the README.", id="monitoring.E001")]
+        return [checks.Error(str(error), hint="docs/settings.md lists the keys of MONITORING.", id="monitoring.E001")]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Everything comes from the environment, or from a `.env` file beside manage.py; the README lists the variables.
+"""Everything comes from the environment, or from a `.env` file beside manage.py; docs/settings.md lists the variables.
 
 With DEBUG=1 and a SECRET_KEY alone the project runs on its own: SQLite, Huey on SQLite, mails as files, all in var/.
 What is missing or wrong is said all at once, not one variable a start.
@@ -67,7 +67,7 @@ except EnvValidationError as error:
     problems = "".join(f"\n  {name}: {' '.join(said)}" for name, said in found.items())
     raise ImproperlyConfigured(
         f"These environment variables are missing or wrong:{problems}\n"
-        f"Set them in the environment or in {BASE_DIR / '.env'}; the README says what each means."
+        f"Set them in the environment or in {BASE_DIR / '.env'}; docs/settings.md says what each means."
     ) from None
 
 VAR.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Pictures of the admin's pages for docs/pages.md: a site where something is broken, and a quiet one.
 
+One more is of a mail that this site wrote, for the README, which shows its terminal too.
+
 `python -m tests.pageshots` (`make screenshots-pages`) writes them to docs/pages; given a folder, to that.
 """
 
@@ -26,11 +28,13 @@ IN_DOCS = {
         for look in ("light", "dark", "phone")
     ),
     *("board-quiet-light", "board-quiet-dark", "monitor-quiet-light", "front-broken-light", "monitors-broken-light"),
-    *("unwatched-broken-light", "run-broken-light", "message-broken-light"),
+    *("unwatched-broken-light", "run-broken-light", "message-broken-light", "mail-broken-light", "mail-broken-dark"),
 }
 HEIGHT_MAX = 2_600  # pixels: of a long page its beginning
+MAIL = (660, 800)  # width and height: what stands in it first
 COLOURS = 128
 
+WHOLE = timedelta(minutes=40)  # into an hour its runs are over
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/.venv/lib/python3.11/site-packages/huey/api.py", line 412, in _execute
     task_value = task.execute()
@@ -49,7 +53,7 @@ def build(now: datetime, *, broken: bool) -> dict[str, Any]:
     from monitoring.tick import tick
     from tests.factories import make_monitor
 
-    hour = (now - timedelta(minutes=40)).replace(minute=0, second=0, microsecond=0)  # whose runs are all over
+    hour = (now - WHOLE).replace(minute=0, second=0, microsecond=0)
     _runs_of_a_week(hour - timedelta(hours=6))
     export = make_monitor(
         "Export of orders",
@@ -123,8 +127,8 @@ def _runs_of_an_hour(at: datetime, now: datetime, *, broken: bool) -> None:
         )
     else:
         _run("data_export", start, 71)
-    if now - at < timedelta(hours=1):
-        late = timedelta(hours=1, minutes=35) if broken else timedelta(seconds=90)
+    if now - at < WHOLE + timedelta(hours=1):
+        late = timedelta(minutes=65) if broken else timedelta(seconds=90)
         make_run("ledger", "Running", started_at=now - late)
         if broken:
             make_run("invoices", "Queued", started_at=None, submitted_at=now - timedelta(minutes=50))
@@ -181,6 +185,8 @@ def main(folder: Path) -> None:
             with site() as address:
                 for look in LOOKS:
                     _picture(browser, address, pages, folder, state, look)
+            if state == "broken":
+                _picture_of_a_mail(browser, folder)
     sys.stdout.write(f"The pictures are in {os.path.relpath(folder)}\n")
 
 
@@ -203,12 +209,28 @@ def _picture(browser: Any, address: str, pages: dict[str, str], folder: Path, st
     context.close()
 
 
-def _save(page: Any, width: int, path: Path) -> None:
-    from PIL import Image
+def _picture_of_a_mail(browser: Any, folder: Path) -> None:
+    from monitoring.models import Message
 
+    html = Message.objects.filter(subject__contains="data_export").latest("id").html
+    width, height = MAIL
+    for scheme in ("light", "dark"):
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.set_content(html)
+        _draw(page, folder / f"mail-broken-{scheme}.png")
+        page.close()
+
+
+def _save(page: Any, width: int, path: Path) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(height, HEIGHT_MAX)})
+    _draw(page, path)
+
+
+def _draw(page: Any, path: Path) -> None:
+    from PIL import Image
+
     picture = Image.open(io.BytesIO(page.screenshot()))
     picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 

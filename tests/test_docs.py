@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,23 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
+from django.core.management.color import no_style
 from django.utils import timezone
 
 from monitoring.checking.advice import advice
-from monitoring.conf import Conf
+from monitoring.checking.lately import lately
+from monitoring.checking.lookup import all_monitors
+from monitoring.checking.standing import Stands, standings
 from monitoring.management import plugin
+from monitoring.management.listing import as_table, counted
+from monitoring.management.terminal import Terminal
 from monitoring.models import Monitor, MonitorState
 from monitoring.recording import job
 from monitoring.tasks import monitor_task_status
+from monitoring.values.facts import AlertKind
 from tests.factories import make_monitor, make_run
 from tests.management.calling import call
+from tests.pageshots import build
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -46,21 +52,10 @@ def missing(names: set[str], text: str = ALL) -> set[str]:
     return {name for name in names if not re.search(rf"`{re.escape(name)}[`\s=]", text)}
 
 
-def test_every_environment_variable_is_in_the_readme() -> None:
-    source = (TOP / "project" / "settings.py").read_text()
-    names = set(re.findall(r'\benv\.\w+\(\s*"([A-Z_]+)"', source))
-    assert {"SECRET_KEY", "DATABASE_URL", "LOG_LEVEL"} <= names
-    assert missing(names, PAGES["README.md"]) == set()
-
-
-def test_every_setting_of_the_app_is_in_the_readme() -> None:
-    assert missing({field.name for field in fields(Conf)}, PAGES["README.md"]) == set()
-
-
 def test_every_command_is_in_the_docs() -> None:
     assert len(COMMANDS) >= 7
-    said = PAGES["README.md"] + OPERATING
-    assert {name for name in COMMANDS if not re.search(rf"\b{name}\b", said)} == set()
+    table = OPERATING.split("| way in |")[1].split("| option |")[0]
+    assert {name for name in COMMANDS if f"| `manage.py {name}" not in table} == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -71,6 +66,12 @@ def test_every_option_of_a_command_is_in_the_docs(name: str) -> None:
 
     own = options(load_command_class(get_commands()[name], name)) - options(BaseCommand())
     assert missing(own, OPERATING) == set()
+
+
+def test_every_kind_of_mail_is_in_the_docs() -> None:
+    (kinds,) = re.findall(r"^\| `--kind KIND` .*$", OPERATING, re.MULTILINE)
+    assert missing({*AlertKind.values, "digest"}, kinds) == set()
+    assert missing(set(AlertKind.values), PAGES["docs/mails.md"].split("| `kind` |")[1].split("\n")[0]) == set()
 
 
 def test_every_exit_code_is_in_the_docs() -> None:
@@ -91,7 +92,7 @@ def test_every_system_check_is_in_the_docs() -> None:
 def test_every_permission_of_the_app_is_in_the_docs() -> None:
     for _, name in Monitor._meta.permissions:
         words = name.removeprefix("Can ").split(" and ")[0].replace(" now", "")
-        assert words.split()[0] in PAGES["docs/admin.md"] or words in PAGES["README.md"], name
+        assert words.split()[0] in PAGES["docs/admin.md"] or words in OPERATING, name
 
 
 def test_every_make_target_that_is_named_is_there_and_helped_with() -> None:
@@ -104,13 +105,32 @@ def test_every_make_target_that_is_named_is_there_and_helped_with() -> None:
     assert helped == targets - inner == set(phony.split()) - inner
 
 
+def test_the_readme_stays_short_and_shows_a_page_and_a_mail_in_both_looks() -> None:
+    readme = PAGES["README.md"]
+    assert len(readme.splitlines()) <= 130
+    for picture in ("board", "mail"):
+        assert f'src="docs/pages/{picture}-broken-light.png"' in readme
+        assert f'srcset="docs/pages/{picture}-broken-dark.png"' in readme
+
+
+@pytest.mark.django_db
+def test_the_terminal_in_the_readme_is_what_list_status_says() -> None:
+    """Of the site that is in the pictures."""
+    now = datetime(2026, 11, 24, 16, 42, tzinfo=UTC)
+    build(now, broken=True)
+    found = sorted(standings(all_monitors(), now), key=lambda each: each.stands is not Stands.FAILING)
+    lines = [counted(found), "", *as_table(lately(found, now), (), now, Terminal(no_style(), None, is_unicode=True))]
+    (shown,) = re.findall(r"\$ manage\.py list_status\n(.*?)```", PAGES["README.md"], re.DOTALL)
+    assert shown.splitlines() == lines
+
+
 def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+    for target in re.findall(r"(?:\]\(|src=\"|srcset=\")(?!https?:)([^)\"]+)[)\"]", PAGES[page]):
         path, _, place = target.partition("#")
         file = (TOP / page).parent / path if path else TOP / page
         assert file.exists(), target

@@ -67,8 +67,8 @@ def test_each_event_that_matters_is_a_line_with_its_figures_and_a_healthy_monito
         assert secret not in output
 
 
-def test_every_event_is_in_the_readme_and_no_other() -> None:
+def test_every_event_is_in_the_docs_and_no_other() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "monitoring").rglob("*.py"))
     found = {name for value in re.findall(r'"event": ([^,}]+)', sources) for name in re.findall(r'"([\w-]+)"', value)}
-    logs = (ROOT / "README.md").read_text(encoding="utf-8").split("**Logs.**")[1].split("\n\n")[0]
+    logs = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split("\n## Logs\n")[1].split("\n## ")[0]
     assert found == set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", logs)) - {"event"}

@@ -18,7 +18,7 @@ PEOPLE: dict[str, set[str]] = {
     "anonymous": set(),
     "staff": set(),
     "viewer": VIEW,
-    "on call": VIEW | {"snooze_monitor"},  # as the README describes the group
+    "on call": VIEW | {"snooze_monitor"},  # as docs/operating.md describes the group
     "checker": VIEW | {"check_monitor"},
     "sender": VIEW | {"send_alert"},
     "editor": VIEW | EDIT,
