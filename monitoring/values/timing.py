@@ -104,12 +104,16 @@ def _middle(places: Sequence[float], period: int) -> float:
 
 
 def _check_after(habit: Habit, beat: _Beat) -> int:
-    """Minutes from the usual start: past the usual end, at a minute that a person would write."""
+    """Minutes from the usual start: past the usual end, at a minute that a person would write.
+
+    A run that started at another time, by hand perhaps, says nothing about that.
+    """
     offset_of = dict(zip(habit.starts, beat.offsets, strict=True))
     ends = [
-        timedelta(minutes=offset_of[run.started_at]) + run.took
+        timedelta(minutes=offset) + run.took
         for run in habit.runs
         if run.started_at and run.took is not None and run.status == RunStatus.COMPLETED
+        if abs(offset := offset_of[run.started_at]) <= _tolerance(beat.period)
     ]
     end = max(p95(ends) / _MINUTE, 0) if ends else 0
     if beat.period < 15:

@@ -139,6 +139,10 @@ def test_some_runs_by_hand_and_some_that_are_missing_do_not_hide_the_schedule() 
     assert proposed(runs_of(sorted(starts))).schedule.text == "5 8 * * *"
 
 
+def test_a_run_by_hand_does_not_put_off_the_check_of_one_that_has_run_a_few_times() -> None:
+    assert proposed(runs_of([*(wall(d, 9) for d in range(8)), wall(7, 18, 5)])).schedule.text == "5 9 * * *"
+
+
 def test_the_reasons_say_what_was_seen_and_what_the_window_does_not_see() -> None:
     assert proposed(runs_of([wall(d, 8) for d in range(60)], timedelta(minutes=15))).reasons == (
         "Its last 60 runs started every 1 d.",
