@@ -196,6 +196,12 @@ def _bring_forward(address: str, now: datetime, using: str) -> None:
     waiting.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
+def try_again(now: datetime, using: str) -> None:
+    """What is not sent yet is due at once: it may have been put off until long after a time that has not come."""
+    unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None)
+    unsent.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
+
+
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:
     """Makes these messages due at once, given up or not, and for another day; returns those, without what was sent."""
     unsent = Message.objects.using(using).filter(pk__in=keys, sent_at=None)

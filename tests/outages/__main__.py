@@ -18,7 +18,7 @@ def main() -> int:
         parser.error(f"there is no outage {', '.join(sorted(unknown))}; there are {', '.join(SITES)}")
     # Each in a process of its own, since a process has one database and one queue.
     running = [
-        subprocess.Popen([*SITES[name].inside, sys.executable, "-m", "tests.outages", "--here", name])
+        subprocess.Popen([*SITES[name].inside(), sys.executable, "-m", "tests.outages", "--here", name])
         for name in arguments.names or SITES
     ]
     failed = sum(process.wait() != 0 for process in running)
