@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.services import REDIS, MissingService, connects, free_port, postgres, postgres_server, redis_server, running
+from tests.services import REDIS, connects, free_port, postgres, postgres_server, redis_server, running
 
 CLOCK = Path(__file__).with_name("clock.c")
 DISK = 24  # MB
@@ -152,7 +152,7 @@ def _own_clock() -> tuple[str, ...]:
     """The wall clock of all its processes can be set, and only that, as where an administrator sets a machine's."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise MissingService("There is no C compiler on this machine, and clock.c wants one; install Debian's gcc")
+        raise SystemExit("There is no C compiler here, and clock.c wants one: install Debian's gcc and libc6-dev")
     folder = Path(tempfile.mkdtemp(prefix="clock-"))
     atexit.register(shutil.rmtree, folder)
     folder.chmod(0o755)  # PostgreSQL runs as somebody else

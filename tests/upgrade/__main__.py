@@ -29,13 +29,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.here:
         return _here(arguments)
-    parts, databases = ([only] if only else every for only, every in _chosen(arguments))
+    parts = [arguments.part] if arguments.part else PARTS
+    databases = [arguments.database] if arguments.database else DATABASES
     # One after the other, since they are timed, and each in a process of its own, since that has one database.
     return max([_apart(part, database) for part in parts for database in databases])
-
-
-def _chosen(arguments: argparse.Namespace) -> tuple[tuple[str | None, tuple[str, ...]], ...]:
-    return (arguments.part, PARTS), (arguments.database, DATABASES)
 
 
 def _apart(part: str, database: str) -> int:
