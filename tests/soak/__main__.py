@@ -93,13 +93,15 @@ def _running(name: str, command: tuple[str, ...], folder: Path) -> Iterator[subp
 
 
 def _watch(site: Any, minutes: float) -> Any:
-    from tests.soak.measuring import judge
+    from tests.soak.measuring import course, judge
 
     began, samples = time.monotonic(), []
     while (at := time.monotonic() - began) < minutes * 60:
         samples.append(site.sample(at))
         time.sleep(EACH)
-    return judge(samples)
+    verdict = judge(samples)
+    verdict.lines += [f"memory of {name} meanwhile, MB: {course(samples, name)}" for name in samples[0].memory]
+    return verdict
 
 
 def _say(site: Any, verdict: Any, folder: Path) -> int:
