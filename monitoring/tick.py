@@ -130,7 +130,9 @@ def check_due_batch(now: datetime, size: int = BATCH, steps: Sequence[Period] = 
     """Checks up to `size` due monitors in one transaction; an empty round when none was left to claim."""
     using, superusers = database_alias(), superuser_addresses()
     with transaction.atomic(using=using, durable=True):
-        claimed = [due._replace(check=as_time_passed(due.check, steps)) for due in claim_due(now, size, using)]
+        claimed = claim_due(now, size, using)
+        if steps:
+            claimed = [due._replace(check=as_time_passed(due.check, steps)) for due in claimed]
         found = _check(claimed, superusers, now, using)
         plan_next(claimed, now, using)
     return _logged(found)

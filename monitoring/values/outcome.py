@@ -26,12 +26,12 @@ class Check(NamedTuple):
     @property
     def threshold(self) -> datetime:
         """The start of the window, which belongs to it."""
-        return _earlier(self.at, self.expectation.lookback_hours) - self.not_passed
+        return _earlier(self.at, self.expectation.lookback_hours, self.not_passed)
 
 
 @lru_cache(maxsize=1_000)  # thousands of checks share their window
-def _earlier(instant: datetime, hours: float) -> datetime:
-    return instant - timedelta(hours=hours)
+def _earlier(instant: datetime, hours: float, not_passed: timedelta) -> datetime:
+    return instant - timedelta(hours=hours) - not_passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,8 +61,8 @@ def course(samples: Sequence[Sample], name: str) -> str:
 
 
 def memory(pids: Iterable[int]) -> float:
-    """Megabytes that these processes have to themselves, or their share of."""
-    return sum(_kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in pids) / 1024
+    """Resident megabytes. What they share counts for each: its share would change with whoever else has it."""
+    return sum(_kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Rss:") for pid in pids) / 1024
 
 
 def open_files(pids: Iterable[int]) -> int:
