@@ -7,7 +7,9 @@ help:
 	@echo 'make run    serves the site and a worker in the foreground'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
-	@echo 'make outages stops queue and database for up to a minute and counts what was lost and late; 3 minutes'
+	@echo 'make outages stops queue and database for up to a minute, sets the clock, and counts what was lost and late; 5 minutes'
+	@echo 'make upgrade takes a million runs from the oldest schema to the newest and back, and lets two versions meet; 5 minutes'
+	@echo 'make soak   keeps a site busy, an hour of rounds a minute, and says whether anything grows; MINUTES=30'
 	@echo 'make fuzz   puts 20,000 odd requests to the public pages, on both databases; a minute'
 	@echo 'make screenshots-mail   draws the pictures of docs/mails.md'
 	@echo 'make screenshots-pages  draws those of docs/pages.md, of a site on which something is broken and of a quiet one'
@@ -47,6 +49,15 @@ fuzz: services
 # All at once, in real time.
 outages: services
 	$(BIN)/python -m tests.outages
+
+# From the oldest tables to the newest and back, then the code before the newest migration beside this one.
+upgrade: services
+	$(BIN)/python -m tests.upgrade
+
+# Memory, connections and tables of a web process and a worker over as many minutes.
+MINUTES ?= 30
+soak: services
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 # The same under Django 6.1, where there is a Python that it runs on.
 PYTHON6 ?= $(shell for python in python3.14 python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python; do $$python --version >/dev/null 2>&1 && echo $$python && break; done)
@@ -101,4 +112,4 @@ lock:
 .env:
 	@umask 077; printf 'DEBUG=1\nSECRET_KEY=%s\n' "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
 
-.PHONY: help demo run test faults outages fuzz test-django6 test-django6-if-possible lint services screenshots-mail screenshots-pages bench-recording bench-scale lock
+.PHONY: help demo run test faults outages upgrade soak fuzz test-django6 test-django6-if-possible lint services screenshots-mail screenshots-pages bench-recording bench-scale lock

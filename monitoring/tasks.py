@@ -14,7 +14,7 @@ from monitoring.conf import conf
 from monitoring.journal import log_owed, log_round, log_sent
 from monitoring.models import database_now
 from monitoring.recording.spool import write_kept
-from monitoring.recording.writer import wait_for_a_beat
+from monitoring.recording.writer import clock_steps, wait_for_a_beat
 from monitoring.retention import politely, prune
 from monitoring.telling import tell
 from monitoring.tick import check_config, tick
@@ -66,7 +66,8 @@ def tick_monitors() -> None:
     """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
     write_kept()  # runs that have ended are to be judged as they ended
     wait_for_a_beat(FIRST_BEAT_WITHIN)  # the first round after an outage is to know who records from now on
-    found = tick(database_now())
+    now = database_now()
+    found = tick(now, clock_steps(now))
     log_round(found)
     if found.announcements:
         dispatch_owed()

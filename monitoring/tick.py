@@ -8,18 +8,29 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from monitoring.alerting.outbox import log_undeliverable
+from monitoring.alerting.outbox import log_undeliverable, try_again
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.policy import Decision, decide, policy_of
 from monitoring.alerting.recipients import superuser_addresses, told_of
-from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_new, plan_next
+from monitoring.checking.due import Due, claim_due, claim_named, look_at, note_checked, plan_again, plan_new, plan_next
 from monitoring.checking.evaluation import evaluate
-from monitoring.checking.incidents import Tracked, close_unwatched, foresee, lasting, note_told, still_open, track
-from monitoring.checking.outages import note_outage, outage_until
+from monitoring.checking.incidents import (
+    Tracked,
+    close_unwatched,
+    foresee,
+    lasting,
+    note_told,
+    still_open,
+    tell_again,
+    track,
+)
+from monitoring.checking.outages import last_round, note_outage
 from monitoring.models import Heartbeat, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
+from monitoring.values.clock import as_time_passed, was_set_back
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of, facts_of_outage
+from monitoring.values.outage import Period, outage_between
 from monitoring.values.outcome import Check, Outcome, Verdict
 
 BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for some tens of milliseconds
@@ -69,13 +80,19 @@ class Round:
         )
 
 
-def tick(now: datetime) -> Round:
-    """Checks all that is due, each due moment once however many workers tick, and asks about all open incidents."""
+def tick(now: datetime, steps: Sequence[Period] = ()) -> Round:
+    """Checks all that is due, each due moment once however many workers tick, and asks about all open incidents.
+
+    `steps` are the spans that the clock was set forwards over, as far as this process knows.
+    """
     using, began = database_alias(), time.monotonic()
+    last = last_round(using)
+    if was_set_back(last, now):
+        live_on(now)
     plan_new(using)
-    outage = own_up(now)
+    outage = own_up(last, now, steps)
     judged: list[Judged] = []
-    while batch := check_due_batch(now).judged:
+    while batch := check_due_batch(now, steps=steps).judged:
         judged += batch
     close_unwatched(now, using)
     reminded = remind(now)
@@ -84,13 +101,22 @@ def tick(now: datetime) -> Round:
     return Round(tuple(judged), reminded.reminders, outage.outage, took)
 
 
-def own_up(now: datetime) -> Round:
+def live_on(now: datetime) -> None:
+    """The clock was set back: what was put off until a time after the one that did not come is not left until then."""
+    using = database_alias()
+    with transaction.atomic(using=using, durable=True):
+        plan_again(now, using)
+        tell_again(now, using)
+        try_again(now, using)
+
+
+def own_up(last: datetime | None, now: datetime, steps: Sequence[Period] = ()) -> Round:
     """Says once that the monitor itself was down, where monitors wanted to be checked meanwhile.
 
     It comes before the checks, which are to know in which time no run could have been recorded.
     """
     using = database_alias()
-    if not (span := outage_until(now, using)):
+    if not (span := outage_between(last, now, steps)):
         return Round()
     with transaction.atomic(using=using, durable=True):
         down = note_outage(span, using)
@@ -100,11 +126,13 @@ def own_up(now: datetime) -> Round:
     return _logged(found)
 
 
-def check_due_batch(now: datetime, size: int = BATCH) -> Round:
+def check_due_batch(now: datetime, size: int = BATCH, steps: Sequence[Period] = ()) -> Round:
     """Checks up to `size` due monitors in one transaction; an empty round when none was left to claim."""
     using, superusers = database_alias(), superuser_addresses()
     with transaction.atomic(using=using, durable=True):
         claimed = claim_due(now, size, using)
+        if steps:
+            claimed = [due._replace(check=as_time_passed(due.check, steps)) for due in claimed]
         found = _check(claimed, superusers, now, using)
         plan_next(claimed, now, using)
     return _logged(found)

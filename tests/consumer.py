@@ -59,9 +59,10 @@ class Consumer:
 
 
 @contextlib.contextmanager
-def launched(*options: str, **environment: str) -> Iterator[Consumer]:
+def launched(*options: str, code: Path = ROOT, **environment: str) -> Iterator[Consumer]:
     """Not yet ready. Ended by TERM; its output is shown when what happens meanwhile fails.
 
+    `code` is the checkout that it runs.
     The test database must exist already, and a test that shares it needs `django_db(transaction=True)`.
     """
     with tempfile.TemporaryDirectory(prefix="consumer-") as folder:
@@ -70,7 +71,7 @@ def launched(*options: str, **environment: str) -> Iterator[Consumer]:
             running = Consumer(
                 subprocess.Popen(
                     [*COMMAND, *options],
-                    cwd=ROOT,
+                    cwd=code,
                     env=os.environ
                     | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": url_of_the_test_database()}
                     | environment,
@@ -92,9 +93,9 @@ def launched(*options: str, **environment: str) -> Iterator[Consumer]:
 
 
 @contextlib.contextmanager
-def consumer(*options: str, **environment: str) -> Iterator[Consumer]:
+def consumer(*options: str, code: Path = ROOT, **environment: str) -> Iterator[Consumer]:
     """The same, ready. The task that a worker has is done first."""
-    with launched(*options, **environment) as running:
+    with launched(*options, code=code, **environment) as running:
         wait_for(running.is_ready, START_DEADLINE)
         yield running
 

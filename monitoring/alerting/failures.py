@@ -31,6 +31,13 @@ class NothingSent(Exception):
         super().__init__("the mail backend says that it sent nothing")
 
 
+class SendersDied(Exception):
+    """Processes that tried to send it have ended before they could say what came of it, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__("each process that tried to send it has died of something: see the worker's log and memory")
+
+
 def is_permanent(error: Exception) -> bool:
     """Whether another try would end the same: a refused address, bad credentials, a message that cannot be sent.
 

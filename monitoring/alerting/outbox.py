@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from monitoring.alerting.composing import Gather, compose, without_evidence
 from monitoring.alerting.envelope import bare, envelope
-from monitoring.alerting.failures import NothingSent, is_permanent, words_of
+from monitoring.alerting.failures import NothingSent, SendersDied, is_permanent, words_of
 from monitoring.alerting.mail import render
 from monitoring.alerting.states import MessageState, in_state
 from monitoring.models import Message, database_alias
@@ -27,6 +27,7 @@ logger = logging.getLogger("monitoring")
 LEASE = timedelta(minutes=5)  # a sender that has not stamped a message by then is taken for dead
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one again and again
 RETRY_FOR = timedelta(days=1)
+DEADLY_FROM = 20  # attempts; fewer that ended with their senders were restarts, or an outage of a day
 PATIENCE = timedelta(seconds=20)  # what a dispatch in the background spends on servers that do not answer
 LOOKED_AT = 10  # messages read at once
 
@@ -121,7 +122,13 @@ def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> It
         for message in due:
             if not turn.may_try(message):
                 return
-            if _claim(message, turn.now, using):
+            its_sender_died = message.leased_until is not None
+            if not _claim(message, turn.now, using):
+                continue
+            if its_sender_died and message.attempts > DEADLY_FROM and _is_out_of_time(message, turn.now):
+                _not_sent(message, SendersDied(), turn.now, using)
+                failed.append(message)
+            else:
                 yield message
 
 
@@ -153,9 +160,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
     except Exception as error:  # one address's failure never touches another's
         line.close()
         turn.wasted += turn.now - began_at
-        _note_failure(message, error, turn.now, using)
-        event = {"event": "mail-given-up" if message.gave_up_at else "mail-failed", "mail": message.pk}
-        logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)), extra=event)
+        _not_sent(message, error, turn.now, using)
         return False
     message.sent_at, message.leased_until, message.error = turn.now, None, ""
     message.provider_id = _provider_id(email)
@@ -163,14 +168,24 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
     return True
 
 
+def _not_sent(message: Message, error: Exception, now: datetime, using: str) -> None:
+    _note_failure(message, error, now, using)
+    event = {"event": "mail-given-up" if message.gave_up_at else "mail-failed", "mail": message.pk}
+    logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)), extra=event)
+
+
 def _note_failure(message: Message, error: Exception, now: datetime, using: str) -> None:
     message.error = words_of(error)
     message.leased_until = None
-    if is_permanent(error) or now >= (message.retry_until or message.created_at + RETRY_FOR):
+    if is_permanent(error) or _is_out_of_time(message, now):
         message.gave_up_at = now
     else:
         message.next_attempt_at = now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]
     _write(message, using, "error", "leased_until", "gave_up_at", "next_attempt_at")
+
+
+def _is_out_of_time(message: Message, now: datetime) -> bool:
+    return now >= (message.retry_until or message.created_at + RETRY_FOR)
 
 
 def _write(message: Message, using: str, *fields: str) -> None:
@@ -194,6 +209,12 @@ def _bring_forward(address: str, now: datetime, using: str) -> None:
     """The address's server takes mails: what waits for another try need not wait longer."""
     waiting = Message.objects.using(using).filter(in_state(MessageState.FAILED), address=address)
     waiting.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
+
+
+def try_again(now: datetime, using: str) -> None:
+    """What is not sent yet is due at once: it may have been put off until long after a time that has not come."""
+    unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None)
+    unsent.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:

@@ -15,6 +15,7 @@ from monitoring.checking.probe import instant
 from monitoring.models import DependentTask, Monitor, MonitorState
 from monitoring.models.monitor import addresses_in
 from monitoring.models.rows import update
+from monitoring.values.clock import SET_BY
 from monitoring.values.expectation import Expectation
 from monitoring.values.incident import Wishes
 from monitoring.values.outcome import Check
@@ -115,6 +116,13 @@ def _plan_some(unplanned: QuerySet[MonitorState], using: str) -> int:
             [(state.monitor_id, _next_check(state.monitor, state.monitor.changed_at)) for state in states], using
         )
     return len(states)
+
+
+def plan_again(now: datetime, using: str) -> None:
+    """Plans what was checked in a time that has not come: it would else not be checked until that is over."""
+    checked = MonitorState.objects.using(using).filter(last_checked_at__gte=now + SET_BY).select_related("monitor")
+    plan = [(state.monitor_id, _next_check(state.monitor, now)) for state in checked.order_by("monitor_id")]
+    _write_plan(plan, using, checked_at=now)
 
 
 def claim_due(now: datetime, size: int, using: str) -> list[Due]:

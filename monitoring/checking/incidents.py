@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from monitoring.checking.due import Due, among
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.models.rows import insert, update
+from monitoring.values.clock import SET_BY
 from monitoring.values.facts import Facts, facts_of, written
 from monitoring.values.incident import IncidentState, Wishes
 from monitoring.values.outcome import Outcome
@@ -93,6 +94,12 @@ def found_by(incident: Incident) -> Facts | None:
 def note_told(incidents: Sequence[Incident | IncidentState], now: datetime, using: str) -> None:
     """Their people are owed a mail as of now."""
     _stamp("told_at", [incident.pk for incident in incidents if incident.pk], now, using)
+
+
+def tell_again(now: datetime, using: str) -> None:
+    """Who was told in a time that has not come would else not be reminded until that is over."""
+    told = Incident.objects.using(using).filter(closed_at=None, told_at__gte=now + SET_BY)
+    told.update(told_at=now, last_failed_at=now)
 
 
 def close_unwatched(now: datetime, using: str) -> None:

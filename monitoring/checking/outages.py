@@ -5,18 +5,17 @@ from datetime import datetime, timedelta
 
 from monitoring.models import BackgroundTask, Heartbeat, MonitorState, Outage
 from monitoring.models.heartbeat import TICK
-from monitoring.values.outage import DOWN_AFTER, Down, Life, Period, excused, outage_between, silent_part
+from monitoring.values.outage import DOWN_AFTER, Down, Life, Period, excused, silent_part
 from monitoring.values.outcome import Outcome, Verdict
 
 # The newest runs are those of now, then those of the outage, if there are any: no index knows when runs were recorded.
 LOOKED_AT = 1_000
 
 
-def outage_until(now: datetime, using: str) -> Period | None:
-    """The outage that a round at `now` ends, noted already or not."""
+def last_round(using: str) -> datetime | None:
+    """When the last round ended; None when there was none."""
     last = Heartbeat.objects.using(using).filter(name=TICK).first()
-    ended_at = last.beat_at + timedelta(seconds=last.took or 0) if last else None
-    return outage_between(ended_at, now)
+    return last.beat_at + timedelta(seconds=last.took or 0) if last else None
 
 
 def note_outage(span: Period, using: str) -> Down | None:

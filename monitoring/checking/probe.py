@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache, partial
+from time import monotonic
 from typing import Any, NamedTuple
 
 from django.db import connections
 
+from monitoring.checking.remembered import Remembered
 from monitoring.models import BackgroundTask
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
@@ -214,11 +216,10 @@ def _newest(
     with connection.cursor() as cursor:
         cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters])
         rows = cursor.fetchall()
-    return [(place, _run(*found)) for place, *found in rows]
+    _runs.turn(monotonic())
+    return [(row[0], _runs.of(row[1:])) for row in rows]
 
 
-# The same runs are found each minute, and many times over by those who ask about many instants.
-@lru_cache(maxsize=50_000)
 def _run(
     id: int,
     task_id: str,
@@ -237,6 +238,10 @@ def _run(
         finished_at=instant(finished_at),
         attempts=attempts,
     )
+
+
+# The same are found each minute, and many times over by those who ask about many instants.
+_runs = Remembered(_run)
 
 
 def _as_of(run: RunFacts, until: datetime) -> RunFacts:

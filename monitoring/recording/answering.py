@@ -1,12 +1,14 @@
 """What a process owes to the runs that it has begun: to say that it lives, and to notice who no longer does."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from threading import Event, Thread
 
 from monitoring.models import database_alias, database_now
 from monitoring.recording.workers import Worker, dead_workers, end_lost_runs, forget_the_dead
+from monitoring.values.clock import Clocks
 from monitoring.values.run_event import RunEvent, RunStatus
 
 logger = logging.getLogger("monitoring")
@@ -25,6 +27,14 @@ def when_workers_are_lost(ask: Ask) -> None:
 
 _asked_about_losses: list[Ask] = []
 
+# Asleep this machine is down; of clocks that nobody sets only this one goes on meanwhile, where there is it.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def steady() -> float:
+    """Seconds by a clock that nobody sets."""
+    return time.clock_gettime(_STEADY)
+
 
 class Answering:
     """This process, as one that answers for runs from the first that it begins."""
@@ -34,6 +44,7 @@ class Answering:
         self.running: dict[str, RunEvent] = {}
         self.has_begun = False
         self.has_beaten = Event()
+        self.clocks = Clocks()
         self._dead: set[str] = set()
         self._asks = 0
         self._asking: Thread | None = None
@@ -57,6 +68,7 @@ class Answering:
         """
         using = database_alias()
         now = database_now()
+        self.clocks.read(now, steady())
         was_silent = self.worker.beat(now, using)
         self.has_beaten.set()
         if self.worker.may_judge():

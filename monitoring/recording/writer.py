@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
@@ -20,9 +21,10 @@ from django.db import InterfaceError, OperationalError, connections
 
 from monitoring.conf import conf
 from monitoring.models import BackgroundTask, database_alias
-from monitoring.recording.answering import Answering
+from monitoring.recording.answering import Answering, steady
 from monitoring.recording.upsert import fold, upsert, write_at_once
 from monitoring.recording.workers import BEAT_EVERY
+from monitoring.values.outage import Period
 from monitoring.values.run_event import RunEvent
 from monitoring.values.text import one_line
 
@@ -98,6 +100,11 @@ def answer_no_more(task_id: str) -> None:
 def wait_for_a_beat(timeout: float) -> bool:
     """Waits until this process has said that it lives, at most `timeout` seconds; returns whether it has."""
     return _is_tested() or _writer.answering.has_beaten.wait(timeout)
+
+
+def clock_steps(now: datetime) -> tuple[Period, ...]:
+    """The spans that the database's clock was set forwards over while this process recorded runs."""
+    return _writer.answering.clocks.steps(now, steady())
 
 
 def _event_of(seen: RunEvent | Sighting) -> RunEvent | None:

@@ -20,6 +20,11 @@ class Period:
     def length(self) -> timedelta:
         return self.ended_at - self.began_at
 
+    def shared(self, other: "Period") -> timedelta:
+        """How long both are."""
+        both = min(self.ended_at, other.ended_at) - max(self.began_at, other.began_at)
+        return max(both, timedelta(0))
+
     def __str__(self) -> str:
         return f"from {_written(self.began_at)} to {_written(self.ended_at)}"
 
@@ -41,11 +46,16 @@ class Life:
     until: datetime
 
 
-def outage_between(last_round: datetime | None, now: datetime) -> Period | None:
-    """From the last round to this one, if that is long; None where there was none before: nothing has begun yet."""
-    if last_round is None or now - last_round <= DOWN_AFTER:
+def outage_between(last_round: datetime | None, now: datetime, steps: Sequence[Period] = ()) -> Period | None:
+    """From the last round to this one, if that is long; None where there was none before: nothing has begun yet.
+
+    `steps` are spans that a clock was only set forwards over: no time in which anything was down.
+    """
+    if last_round is None:
         return None
-    return Period(last_round, now)
+    span = Period(last_round, now)
+    passed = span.length - sum((span.shared(step) for step in steps), timedelta(0))
+    return span if passed > DOWN_AFTER else None
 
 
 def silent_part(outage: Period, lives: Sequence[Life], recorded: Iterable[datetime]) -> Period | None:

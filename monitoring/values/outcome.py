@@ -14,22 +14,24 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 class Check(NamedTuple):
     """One question: is `expectation` met, looking back from the instant `at`?
 
-    A run that started after `until` is not seen: a live check sees all there is.
+    A run that started after `until` is not seen: a live check sees all there is. `not_passed` is what of its window was
+    no time, but a clock that was set forwards.
     """
 
     expectation: Expectation
     at: datetime
     until: datetime = END_OF_TIME
+    not_passed: timedelta = timedelta(0)
 
     @property
     def threshold(self) -> datetime:
         """The start of the window, which belongs to it."""
-        return _earlier(self.at, self.expectation.lookback_hours)
+        return _earlier(self.at, self.expectation.lookback_hours, self.not_passed)
 
 
 @lru_cache(maxsize=1_000)  # thousands of checks share their window
-def _earlier(instant: datetime, hours: float) -> datetime:
-    return instant - timedelta(hours=hours)
+def _earlier(instant: datetime, hours: float, not_passed: timedelta) -> datetime:
+    return instant - timedelta(hours=hours) - not_passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

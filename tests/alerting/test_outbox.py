@@ -87,6 +87,33 @@ def test_what_a_killed_process_had_claimed_comes_due_again_after_the_lease_and_n
     assert sent_to() == [OPS]
 
 
+def test_a_message_that_ends_its_senders_is_given_up_after_a_day(settings: Any) -> None:
+    owe_to(OPS)
+    send_by(smtp.Killed, settings)
+    died = 0
+    now = NOW
+    while not Message.objects.exclude(gave_up_at=None).exists():
+        try:
+            dispatch(now)
+        except SystemExit:
+            died += 1
+        now += 2 * LEASE
+    message = Message.objects.get()
+    assert RETRY_FOR <= message.gave_up_at - NOW <= RETRY_FOR + 2 * LEASE
+    assert message.error.endswith("died of something: see the worker's log and memory")
+    assert died == RETRY_FOR // (2 * LEASE)
+
+
+def test_a_message_whose_sender_died_before_an_outage_of_days_is_sent_after_it(settings: Any) -> None:
+    owe_to(OPS)
+    send_by(smtp.Killed, settings)
+    with pytest.raises(SystemExit):
+        dispatch(NOW)
+    send_through("memory:", settings)
+    dispatch(NOW + 3 * RETRY_FOR)
+    assert sent_to() == [OPS]
+
+
 def test_a_dispatch_may_be_given_a_time_within_which_it_begins_to_send() -> None:
     owe_to(OPS)
     assert dispatch(NOW, within=timedelta(0)).sent == ()

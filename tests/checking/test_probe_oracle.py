@@ -68,7 +68,13 @@ expectations = st.builds(
     context_model=st.sampled_from(sorted(MODELS)),
     context_type=st.sampled_from(["Hourly", "Daily", "Weekly"]),
 )
-_checks = st.builds(Check, expectation=expectations, at=_instants, until=st.just(END_OF_TIME) | _instants)
+_checks = st.builds(
+    Check,
+    expectation=expectations,
+    at=_instants,
+    until=st.just(END_OF_TIME) | _instants,
+    not_passed=st.sampled_from([timedelta(0), timedelta(hours=1)]),
+)
 
 
 def verdict_of(check: Check, rows: list[BackgroundTask]) -> tuple[Verdict, str | None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 from django.apps import apps
 from django.db import transaction
@@ -29,7 +30,7 @@ from monitoring.models import (
 from monitoring.models.heartbeat import TICK
 from monitoring.tasks import dispatch_owed, tick_monitors
 from monitoring.values.facts import AlertKind
-from tests.consumer import Consumer, consumer, launched, wait_for
+from tests.consumer import ROOT, Consumer, consumer, launched, wait_for
 from tests.faults.tally import Said
 from tests.smtp import MailServer
 
@@ -62,9 +63,9 @@ class World:
     # Consumers
 
     @contextlib.contextmanager
-    def consumer(self, workers: int = 2, **environment: str) -> Iterator[Consumer]:
+    def consumer(self, workers: int = 2, code: Path = ROOT, **environment: str) -> Iterator[Consumer]:
         """Ready to work; it ticks when it starts and each minute, as it does in production."""
-        with consumer("--workers", str(workers), **self._environment(environment)) as running:
+        with consumer("--workers", str(workers), code=code, **self._environment(environment)) as running:
             yield from self._while_running(running)
 
     @contextlib.contextmanager

@@ -16,11 +16,12 @@ def main() -> int:
         return _here(arguments.here)
     if unknown := set(arguments.names) - SITES.keys():
         parser.error(f"there is no outage {', '.join(sorted(unknown))}; there are {', '.join(SITES)}")
-    # Each in a process of its own, since a process has one database and one queue.
-    running = [
-        subprocess.Popen([*SITES[name].inside, sys.executable, "-m", "tests.outages", "--here", name])
+    commands = [
+        [*SITES[name].inside(), sys.executable, "-m", "tests.outages", "--here", name]
         for name in arguments.names or SITES
     ]
+    # Each in a process of its own, since a process has one database and one queue.
+    running = [subprocess.Popen(command) for command in commands]
     failed = sum(process.wait() != 0 for process in running)
     print(f"{len(running) - failed} outages as expected, {failed} not")
     return 1 if failed else 0

@@ -87,11 +87,13 @@ def _with_django(site: Site, broken: Broken, folder: Path) -> int:
 
     from monitoring.recording.writer import close
     from tests.faults.report import Case, table
+    from tests.outages.clock import clock_is_set
 
     call_command("migrate", verbosity=0)
     case = Case(site.title)
     try:
-        _outage(case, site.seconds, broken, Load(folder))
+        happens = clock_is_set if site.sets_the_clock else _outage
+        happens(case, site.seconds, broken, Load(folder))
     except Exception as error:
         case.expect(False, f"it could not be done: {type(error).__name__}: {error}")
     finally:
@@ -118,7 +120,7 @@ def _outage(case: Any, seconds: int, broken: Broken, load: Load) -> None:
         # The round that should check them comes in the middle of it, with the minute.
         time.sleep((60 - seconds / 2 - time.time()) % 60)
         MonitorState.objects.update(next_check_at=timezone.now() + timedelta(seconds=seconds / 2 - DUE_BEFORE))
-        long_run, let_it_end = _long_run(load.folder / "pipe")
+        long_run, let_it_end = begin_a_long_run(load.folder / "pipe")
         connections.close_all()  # ours are not the subject
         broken.go_down()
         time.sleep(seconds / 2)  # real time is the subject
@@ -132,14 +134,14 @@ def _outage(case: Any, seconds: int, broken: Broken, load: Load) -> None:
         last_mail = time.monotonic() - back
         load.end()
         with contextlib.suppress(AssertionError):  # it is counted below
-            wait_for(lambda: not _open({*load.taken, *load.refused, long_run}), SETTLED_WITHIN)
+            wait_for(lambda: not left(load, long_run), SETTLED_WITHIN)
     case.count(tally(expected, mail.received))
     case.note(f"once it was back, tasks ran after {first_task:.1f} s and the last mail came after {last_mail:.0f} s")
     case.expect(last_mail <= LATE_MAX, f"a mail came later than {LATE_MAX} s after it was back")
-    _count_runs(case, load, long_run)
+    count_runs(case, load, long_run)
 
 
-def _long_run(pipe: Path) -> tuple[str, Callable[[], object]]:
+def begin_a_long_run(pipe: Path) -> tuple[str, Callable[[], object]]:
     """The id of a task that runs until it is told to end, and what tells it."""
     from huey.contrib.djhuey import HUEY
 
@@ -154,7 +156,7 @@ def _long_run(pipe: Path) -> tuple[str, Callable[[], object]]:
     return task.id, lambda: pipe.write_text("")
 
 
-def _count_runs(case: Any, load: Load, long_run: str) -> None:
+def count_runs(case: Any, load: Load, long_run: str) -> None:
     """Each run must be recorded as it went, and each that was refused as refused, or as executed all the same."""
     ran, idle = _statuses(load.taken)
     ran_all_the_same, refused = _statuses(load.refused)
@@ -170,8 +172,14 @@ def _count_runs(case: Any, load: Load, long_run: str) -> None:
     executed = ran + ran_all_the_same
     case.expect(executed.total() == executed["Completed"], "not each run that was executed is recorded as Completed")
     case.expect(refused.total() == refused["Stopped"], "not each run that was refused is recorded as Stopped")
-    left = _open({*load.taken, *load.refused, long_run})
-    case.expect(not left, f"{left} runs are recorded as if they went on")
+    going_on = left(load, long_run)
+    case.expect(not going_on, f"{going_on} runs are recorded as if they went on")
+
+
+def left(load: Load, long_run: str) -> int:
+    """How many runs are recorded as if they were not over."""
+    statuses = _rows({*load.taken, *load.refused, long_run}).values()
+    return sum(status in ("Pending", "Queued", "Running", "Invalidated") for status in statuses)
 
 
 def _statuses(runs: dict[str, Path]) -> tuple[Counter[str], Counter[str]]:
@@ -193,7 +201,3 @@ def _rows(task_ids: Iterable[str]) -> dict[str, str]:
 
     runs = BackgroundTask.objects.filter(task_id__in=list(task_ids))
     return dict(runs.values_list("task_id", "status"))
-
-
-def _open(task_ids: Iterable[str]) -> int:
-    return sum(status in ("Pending", "Queued", "Running", "Invalidated") for status in _rows(task_ids).values())

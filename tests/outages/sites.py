@@ -1,9 +1,13 @@
 """What can be broken: a database and a queue, how they go away, and how they come back."""
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -12,6 +16,7 @@ from threading import Event, Thread
 
 from tests.services import REDIS, connects, free_port, postgres, postgres_server, redis_server, running
 
+CLOCK = Path(__file__).with_name("clock.c")
 DISK = 24  # MB
 EACH = 1.0  # seconds between two cuts of all connections
 
@@ -33,7 +38,8 @@ class Site:
     title: str
     seconds: int
     build: Callable[[Path], AbstractContextManager[Broken]]
-    inside: tuple[str, ...] = ()
+    inside: Callable[[], tuple[str, ...]] = tuple
+    sets_the_clock: bool = False
 
 
 @contextlib.contextmanager
@@ -120,6 +126,46 @@ def _fill(rest: Path) -> None:
             file.write(b"x" * 4096)
 
 
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[Broken]:
+    """Whose clocks are those of the processes that start them."""
+    with postgres_server() as database_url, redis_server() as queue_url:
+        yield Broken(database_url, queue_url, *_clock())
+
+
+@contextlib.contextmanager
+def files(folder: Path) -> Iterator[Broken]:
+    yield Broken(f"sqlite:///{folder}/db.sqlite3", f"sqlite:{folder}/huey.sqlite3", *_clock())
+
+
+def _clock() -> tuple[Callable[[], object], Callable[[], object]]:
+    """What sets the clocks an hour forwards, and back."""
+    return (lambda: _set_clock(3600)), (lambda: _set_clock(0))
+
+
+def _set_clock(offset: int) -> None:
+    with open(os.environ["CLOCK_OFFSET"], "r+b") as file:  # others have it mapped: it must never be empty
+        file.write(_seconds(offset))
+
+
+def _own_clock() -> tuple[str, ...]:
+    """The wall clock of all its processes can be set, and only that, as where an administrator sets a machine's."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("There is no C compiler here, and clock.c wants one: install Debian's gcc and libc6-dev")
+    folder = Path(tempfile.mkdtemp(prefix="clock-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)  # PostgreSQL runs as somebody else
+    library, offset = folder / "clock.so", folder / "offset"
+    offset.write_bytes(_seconds(0))
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, CLOCK, "-ldl"], check=True)
+    return ("env", f"LD_PRELOAD={library}", f"CLOCK_OFFSET={offset}")
+
+
+def _seconds(offset: int) -> bytes:
+    return offset.to_bytes(8, sys.byteorder, signed=True)
+
+
 def _own_mounts() -> tuple[str, ...]:
     as_root = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return ("unshare", *as_root, "--mount")
@@ -130,5 +176,11 @@ SITES = {
     "redis-frozen": Site("Redis frozen for 30 s", 30, redis_frozen),
     "postgres-restarted": Site("PostgreSQL stopped for 30 s", 30, postgres_restarted),
     "connections-cut": Site("PostgreSQL's connections cut each second for 30 s", 30, connections_cut),
-    "disk-full": Site("SQLite's disk full for 30 s", 30, disk_full, _own_mounts()),
+    "disk-full": Site("SQLite's disk full for 30 s", 30, disk_full, _own_mounts),
+    "clock-set": Site(
+        "the clock set forwards an hour, and back 75 s later", 75, servers, _own_clock, sets_the_clock=True
+    ),
+    "clock-set-sqlite": Site(
+        "the clock set forwards an hour, and back 75 s later, on SQLite", 75, files, _own_clock, sets_the_clock=True
+    ),
 }

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitoring.models import BackgroundTask, Heartbeat, database_alias
+from monitoring.models import BackgroundTask, Heartbeat, database_alias, database_now
 from monitoring.models.heartbeat import TICK
+from monitoring.recording.answering import Answering, steady
 from monitoring.recording.upsert import upsert
 from monitoring.recording.workers import (
     BEAT_EVERY,
@@ -155,3 +156,11 @@ def test_beating_and_finding_the_lost_take_few_statements(django_assert_num_quer
     with django_assert_num_queries(2):  # type: ignore[operator]
         beat(Worker(), NOW)
         end_lost()
+
+
+def test_a_beat_reads_both_clocks_so_that_one_that_is_set_is_noticed() -> None:
+    answering = Answering()
+    answering.beat()
+    assert answering.clocks.steps(database_now(), steady()) == ()
+    (step,) = answering.clocks.steps(database_now() + timedelta(hours=1), steady())
+    assert step.length > timedelta(minutes=59)
