@@ -244,7 +244,7 @@ def _next_check(monitor: Monitor, after: datetime) -> datetime:
 
 
 # Thousands of monitors share some schedules, and a round asks all of them about one instant.
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2_000)
 def _around(schedule: str, time_zone: str, planned_at: str, now: datetime) -> tuple[datetime, datetime | None]:
     """The latest due moment until now, and the first after it; now itself for what cannot be planned."""
     try:
