@@ -93,7 +93,7 @@ def bare(asked: list[Any]) -> Callable[[], Any]:
         return execute(sql, parameters, many, context)
 
     with connection.execute_wrapper(remember), CaptureQueriesContext(connection):
-        probe.newest_started([_probe(check) for check in asked], "default")
+        probe.newest([_probe(check) for check in asked], "default")
     ((sql, parameters),) = sent
 
     def run() -> Any:
