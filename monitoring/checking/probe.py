@@ -235,7 +235,7 @@ def _newest(
     with connection.cursor() as cursor:
         cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters * len(searches)])
         rows = cursor.fetchall()
-    return [(place, _run(*found)) for place, *found in rows]
+    return [(row[0], _run(*row[1:])) for row in rows]
 
 
 # The same runs are found each minute, and many times over by those who ask about many instants.
