@@ -20,16 +20,18 @@ from monitoring.checking.incidents import (
     foresee,
     lasting,
     note_told,
+    note_tracked,
     still_open,
     tell_again,
     track,
 )
 from monitoring.checking.outages import last_round, note_outage
-from monitoring.models import Heartbeat, Monitor, database_alias
+from monitoring.models import Heartbeat, Incident, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.clock import as_time_passed, was_set_back
 from monitoring.values.expectation import Expectation
 from monitoring.values.facts import Facts, facts_of, facts_of_outage
+from monitoring.values.incident import IncidentState
 from monitoring.values.outage import Period, outage_between
 from monitoring.values.outcome import Check, Outcome, Verdict
 
@@ -187,7 +189,8 @@ def remind(now: datetime) -> Round:
             locked = still_open(speaking[start : start + BATCH], using)
             decided = [_announced(tracked, _decision(tracked, now), {}, superusers) for tracked in locked]
             reachable = [each for each in decided if each and each.recipients]
-            _owe(reachable, now, using)
+            owe(reachable, now, using)
+            note_told(_spoken_of(reachable), now, using)
         said += reachable
     return Round(reminders=tuple(said))
 
@@ -204,8 +207,12 @@ def judge(claimed: Sequence[Due]) -> list[Outcome]:
 def _check(claimed: Sequence[Due], superusers: tuple[str, ...], now: datetime, using: str) -> Round:
     """Evaluate, track, decide, owe: inside the transaction that claimed these monitors."""
     outcomes = judge(claimed)
-    found = _round(claimed, outcomes, track(claimed, outcomes, now, using), superusers, now, using)
-    _owe(found.announcements, now, using)
+    tracked = track(claimed, outcomes, now, using)
+    found = _round(claimed, outcomes, tracked, superusers, now, using)
+    for incident in _spoken_of(found.announcements):
+        incident.told_at = now
+    note_tracked(claimed, outcomes, tracked, now, using)
+    owe(found.announcements, now, using)
     return found
 
 
@@ -243,11 +250,12 @@ def _announced(
     return Announcement(tracked.facts, tracked.notify_to or superusers, tracked.incident)
 
 
-def _owe(announcements: Sequence[Announcement], now: datetime, using: str) -> None:
-    owe(announcements, now, using)
-    # Whom nobody could be told about stays untold, so that it is said once there is somebody.
+def _spoken_of(announcements: Sequence[Announcement]) -> list[Incident | IncidentState]:
+    """The open incidents whose people are told. One that nobody can be told of stays untold, to be said once there is
+    somebody.
+    """
     told = [said.incident for said in announcements if said.recipients and said.incident]
-    note_told([incident for incident in told if not incident.closed_at], now, using)
+    return [incident for incident in told if not incident.closed_at]
 
 
 def _judged_alone(outcome: Outcome, superusers: tuple[str, ...]) -> Judged:

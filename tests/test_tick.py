@@ -117,7 +117,7 @@ def test_superusers_are_asked_for_once_and_only_if_something_failed(django_asser
     fine, failing = make_expectation("fine"), [make_expectation(f"absent_{number}") for number in range(5)]
     with django_assert_num_queries(1):
         judge_config([fine], NOW)
-    with django_assert_num_queries(4):  # started runs, unstarted runs, outages, superusers
+    with django_assert_num_queries(3):  # runs, outages, superusers
         judge_config([fine, *failing], NOW)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from monitoring.models import Alert, Delivery, Incident
 from monitoring.models.rows import insert
-from monitoring.values.facts import Facts, written
+from monitoring.values.facts import Facts
 from monitoring.values.incident import IncidentState
 
 _ALERT = ("kind", "task_name", "facts", "created_at", "incident_id")
@@ -27,7 +27,7 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Ite
     The alerts that it gives back are read when somebody asks for them.
     """
     alerts = [
-        (said.facts.kind, said.facts.task_name, written(said.facts), now, said.incident.pk if said.incident else None)
+        (said.facts.kind, said.facts.task_name, said.facts.written, now, said.incident.pk if said.incident else None)
         for said in announcements
     ]
     keys = insert(Alert, _ALERT, alerts, using)

@@ -6,7 +6,7 @@ from django.db import OperationalError, ProgrammingError
 
 from monitoring.checking.context import problem_of, reading, runs_of
 from monitoring.checking.outages import excuse
-from monitoring.checking.probe import ALL, Filter, Probe, newest_started, newest_unstarted
+from monitoring.checking.probe import ALL, Filter, Probe, newest
 from monitoring.models import database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
@@ -16,9 +16,9 @@ from monitoring.values.run_event import BEFORE_START
 def evaluate(checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of each check, in their order.
 
-    Takes at most two statements for the checks without a context and two for each context model and way to ask for it,
-    and one more each for checks of the past, however many checks and runs there are; and one more where something was
-    not executed. A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED
+    Takes one statement for the checks without a context and one for each context model and way to ask for it, and one
+    more each for checks of the past, however many checks and runs there are; and one more where something was not
+    executed. A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED
     and stops no other.
     """
     using = database_alias()
@@ -50,12 +50,8 @@ def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, usin
 
 
 def _judge(checks: Sequence[Check], using: str, only: Filter) -> list[Outcome]:
-    probes = [_probe(check) for check in checks]
-    started = newest_started(probes, using, only)
-    unanswered = [place for place in range(len(checks)) if place not in started]
-    unstarted = newest_unstarted([probes[place] for place in unanswered], using, only)
-    waiting = {unanswered[nth]: run for nth, run in unstarted.items()}
-    return [_outcome(check, started.get(place), waiting.get(place)) for place, check in enumerate(checks)]
+    found = newest([_probe(check) for check in checks], using, only)
+    return [_outcome(check, found.get(place)) for place, check in enumerate(checks)]
 
 
 def _probe(check: Check) -> Probe:
@@ -63,18 +59,16 @@ def _probe(check: Check) -> Probe:
     return Probe(expectation.task_name, check.threshold, check.until, expectation.context_type or "")
 
 
-def _outcome(check: Check, started: RunFacts | None, waiting: RunFacts | None) -> Outcome:
-    expected = check.expectation.expected_statuses
-    run = started or _answer_before_start(check, waiting)
-    if run is None:
+def _outcome(check: Check, run: RunFacts | None) -> Outcome:
+    waiting = None if run is None or run.started_at else run
+    if run is None or (waiting and not _answers_before_start(check, waiting)):
         return Outcome(check, Verdict.NOT_EXECUTED, waiting=waiting)
-    verdict = Verdict.AS_EXPECTED if run.status in expected else Verdict.STATUS_MISMATCH
-    return Outcome(check, verdict, run, waiting)
+    is_expected = run.status in check.expectation.expected_statuses
+    return Outcome(check, Verdict.AS_EXPECTED if is_expected else Verdict.STATUS_MISMATCH, run, waiting)
 
 
-def _answer_before_start(check: Check, waiting: RunFacts | None) -> RunFacts | None:
+def _answers_before_start(check: Check, waiting: RunFacts) -> bool:
     """A run that never started answers only where such a status is expected, and only one submitted in the window."""
-    if waiting is None or BEFORE_START.isdisjoint(check.expectation.expected_statuses):
-        return None
-    in_window = waiting.submitted_at is not None and waiting.submitted_at >= check.threshold
-    return waiting if in_window else None
+    if BEFORE_START.isdisjoint(check.expectation.expected_statuses):
+        return False
+    return waiting.submitted_at is not None and waiting.submitted_at >= check.threshold

@@ -4,21 +4,28 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from monitoring.checking.due import Due, among
+from monitoring.checking.probe import instant, parsed
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.models.rows import insert, update
 from monitoring.values.clock import SET_BY
-from monitoring.values.facts import Facts, facts_of, written
+from monitoring.values.facts import Facts, facts_of
 from monitoring.values.incident import IncidentState, Wishes
 from monitoring.values.outcome import Outcome
 
-# What `decide` asks of an open incident and of its monitor; facts are long and seldom needed.
-_STATE = ("opened_at", "last_failed_at", "failing_checks", "closed_at", "told_at", "acknowledged_at", "pk")
-_FOUND = ("failing_checks", "last_failed_at", "facts", "run_id")
+# What `decide` asks of an open incident and of its monitor; facts are long and seldom needed. Times come as text, which
+# most of them share: the drivers' own conversions cost a round ten times as much.
+_TIMES = ("opened_at", "last_failed_at", "told_at", "acknowledged_at")
+_STATE: tuple[Any, ...] = ("pk", "failing_checks", *(Cast(name, TextField()) for name in _TIMES))
+_FOUND = ("failing_checks", "last_failed_at", "told_at", "facts", "run_id")
 _OPENED = ("monitor_id", "monitor_name", "task_name", "opened_at")
-_WISHES = ("repeat", "repeat_hours", "tell_recovery", "alert_after", "state__snoozed_until")
+_WISHES: tuple[Any, ...] = (
+    *("monitor__repeat", "monitor__repeat_hours", "monitor__tell_recovery", "monitor__alert_after"),
+    Cast("monitor__state__snoozed_until", TextField()),
+)
 
 
 class Tracked(NamedTuple):
@@ -31,13 +38,19 @@ class Tracked(NamedTuple):
 
 
 def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
-    """What each outcome opened, carried on or closed, in their order; None for a monitor that is fine and was so.
+    """What each outcome opens, carries on or closes, in their order; None for a monitor that is fine and was so.
 
     Called with the monitors' states locked, so that no other check opens or closes incidents of theirs meanwhile.
+    Nothing is written yet: whether people are told is decided first, and then stands in the same row.
     """
     # Locked, since another worker may just remind of one: what it owes must be known before this decides.
-    locked = _open_of(claimed, using).select_for_update().order_by("id")
-    tracked = _tracked(claimed, outcomes, locked, now)
+    return _tracked(claimed, outcomes, _open_of(claimed, using).select_for_update().order_by("id"), now)
+
+
+def note_tracked(
+    claimed: Sequence[Due], outcomes: Sequence[Outcome], tracked: Sequence[Tracked | None], now: datetime, using: str
+) -> None:
+    """Writes what `track` found; incidents that are opened get their key."""
     changed = [
         (due, outcome, each) for due, outcome, each in zip(claimed, outcomes, tracked, strict=True) if each is not None
     ]
@@ -50,20 +63,19 @@ def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, us
     rows = [(row.id, row.name, row.task_name, now, *found) for row, _, found in opened]
     for (_, incident, _), key in zip(opened, insert(Incident, (*_OPENED, *_FOUND), rows, using), strict=True):
         incident.pk = key
-    return tracked
 
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
-    """What `track` would do, without writing it."""
+    """What `track` would find, without locking it."""
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
 def lasting(now: datetime, using: str) -> Iterator[tuple[IncidentState, Wishes]]:
     """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
-    columns = *_STATE, *(f"monitor__{name}" for name in _WISHES)
-    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*columns):
-        yield IncidentState(*row[: len(_STATE)]), Wishes(*row[len(_STATE) :])
+    for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*_STATE, *_WISHES):
+        *wishes, snoozed_until = row[len(_STATE) :]
+        yield _state_of(*row[: len(_STATE)]), Wishes._make((*wishes, instant(snoozed_until)))
 
 
 def still_open(keys: Collection[int], using: str) -> list[Tracked]:
@@ -72,7 +84,11 @@ def still_open(keys: Collection[int], using: str) -> list[Tracked]:
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
         Tracked(
-            IncidentState(*(getattr(incident, name) for name in _STATE)),
+            IncidentState(
+                failing_checks=incident.failing_checks,
+                pk=incident.pk,
+                **{name: getattr(incident, name) for name in _TIMES},
+            ),
             facts,
             incident.monitor.addresses,
             wishes_of(incident.monitor, incident.monitor.state),
@@ -129,10 +145,24 @@ def _open_of(looked_at: Sequence[Due], using: str) -> QuerySet[Incident]:
 def _tracked(
     looked_at: Sequence[Due], outcomes: Sequence[Outcome], known: QuerySet[Incident], now: datetime
 ) -> list[Tracked | None]:
-    open_of = {row[0]: IncidentState(*row[1:]) for row in known.values_list("monitor_id", *_STATE)}
+    open_of = {monitor: _state_of(*row) for monitor, *row in known.values_list("monitor_id", *_STATE)}
     return [
         _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
+
+
+def _state_of(
+    pk: int, failing_checks: int, opened_at: str, last_failed_at: str, told_at: str | None, acknowledged_at: str | None
+) -> IncidentState:
+    """Of an open incident, its times as text."""
+    return IncidentState(
+        opened_at=parsed(opened_at),
+        last_failed_at=parsed(last_failed_at),
+        failing_checks=failing_checks,
+        told_at=instant(told_at),
+        acknowledged_at=instant(acknowledged_at),
+        pk=pk,
+    )
 
 
 def _track(due: Due, outcome: Outcome, incident: IncidentState | None, now: datetime) -> Tracked | None:
@@ -158,4 +188,4 @@ def _found(tracked: Tracked, outcome: Outcome) -> tuple[Any, ...]:
     """The columns that each failing check writes."""
     incident = tracked.incident
     run_id = outcome.run.id if outcome.run else None
-    return incident.failing_checks, incident.last_failed_at, written(tracked.facts), run_id
+    return incident.failing_checks, incident.last_failed_at, incident.told_at, tracked.facts.written, run_id

@@ -37,8 +37,7 @@ FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
         to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
         to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
       FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place) LIMIT {probes}) AS probe
-CROSS JOIN LATERAL (SELECT run.* FROM {runs} run WHERE run.task_name = probe.name AND {condition}
-                    ORDER BY {order} LIMIT {limit}) AS run
+CROSS JOIN LATERAL ({search}) AS run
 """,
     "sqlite": """
 WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
@@ -46,11 +45,14 @@ WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
     json_extract(value, '$[3]')
   FROM json_each(%s))
 SELECT probe.place, {columns}
-FROM probe JOIN {table} run ON run.id {among} (
-  SELECT run.id FROM {runs} run WHERE run.task_name = probe.name AND {condition}
-  ORDER BY {order} LIMIT {limit})
+FROM probe JOIN {table} run ON run.id {among} ({search})
 """,
 }
+_SEARCH = """
+  SELECT run.{wanted} FROM {runs} run WHERE run.task_name = probe.name AND {condition} ORDER BY {order} LIMIT {limit}"""
+_WANTED = {"postgresql": "*", "sqlite": "id"}
+# The second is only asked where the first finds nothing: PostgreSQL goes through the branches one after the other.
+_EITHER = {"postgresql": "({}) UNION ALL ({}) LIMIT 1", "sqlite": "COALESCE(({}), ({}))"}
 
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
@@ -114,12 +116,13 @@ def _said(text: str) -> str:
     return json.dumps(storable_name(text))
 
 
-def newest_started(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """By each probe's place, its newest run by start (ties: the newest id); probes that find none are left out.
+def newest(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
+    """By each probe's place, its newest run by start (ties: the newest id), else what `newest_unstarted` finds.
 
-    A run that ended after the probe's `until` is read as it stood then: Running.
+    Probes that find neither are left out. A run that ended after the probe's `until` is read as it stood then: Running.
     """
-    return {place: _as_of(run, probes[place].until) for place, run in _newest(probes, using, STARTED, only)}
+    found = _newest(probes, using, STARTED, only, otherwise=UNSTARTED)
+    return _with_those_that_waited(dict(found), probes, using, only)
 
 
 def started_in(probes: Sequence[Probe], using: str, only: Filter = ALL, *, limit: int) -> list[list[RunFacts]]:
@@ -139,8 +142,18 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
     The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them. A run
     that started or ended after a past `until` is read as it stood then: Queued, for what was Pending says nothing.
     """
-    found = dict(_newest(probes, using, UNSTARTED, only))
-    past = [place for place, probe in enumerate(probes) if probe.until != END_OF_TIME]
+    return _with_those_that_waited(dict(_newest(probes, using, UNSTARTED, only)), probes, using, only)
+
+
+def _with_those_that_waited(
+    found: dict[int, RunFacts], probes: Sequence[Probe], using: str, only: Filter
+) -> dict[int, RunFacts]:
+    """Each as it stood; where none had started, one that has since may have been recorded later than what was found."""
+    past = [
+        place
+        for place, probe in enumerate(probes)
+        if probe.until != END_OF_TIME and not (place in found and found[place].started_at)
+    ]
     waited = _newest([probes[place] for place in past], using, WAITED, only, runs=_NEXT_RUNS, order=_BY_RECORD)
     for nth, run in waited:
         known = found.get(past[nth])
@@ -195,26 +208,34 @@ def _newest(
     limit: int = 1,
     runs: str = _TABLE,
     order: str = _BY_START,
+    otherwise: str = "",
 ) -> list[tuple[int, RunFacts]]:
-    """Pairs of a probe's place and a run, up to `limit` for each probe."""
+    """Pairs of a probe's place and a run, up to `limit` for each probe.
+
+    Where none meets the condition, the one that meets `otherwise`, if that is given.
+    """
     if not probes or not limit:
         return []
     connection = connections[using]
     vendor = connection.vendor
+    searches = [
+        _SEARCH.format(
+            wanted=_WANTED[vendor], runs=runs, condition=f"{each} AND {only.condition}", order=order, limit=limit
+        )
+        for each in (condition, otherwise)
+        if each
+    ]
     statement = _STATEMENT[vendor].format(
         table=_TABLE,
-        runs=runs,
         columns=_COLUMNS,
-        condition=f"{condition} AND {only.condition}",
+        search=_EITHER[vendor].format(*searches) if otherwise else searches[0],
         among="=" if limit == 1 else "IN",
-        order=order,
-        limit=limit,
         probes=len(probes),
     )
     time = cache(partial(_written, connection))  # many checks share their window
     items = [f"[{_said(name)},{time(since)},{time(until)},{_said(kind)}]" for name, since, until, kind in probes]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters])
+        cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters * len(searches)])
         rows = cursor.fetchall()
     _runs.turn(monotonic())
     return [(row[0], _runs.of(row[1:])) for row in rows]
@@ -265,8 +286,12 @@ def _written(connection: Any, time: datetime) -> str:
 
 
 def instant(stored: str | None) -> datetime | None:
-    """A time that was cast to text: PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
-    if stored is None:
-        return None
+    """A time that was cast to text; None where there is none."""
+    return None if stored is None else parsed(stored)
+
+
+@lru_cache(maxsize=10_000)  # thousands of incidents were opened, and people told, at one instant
+def parsed(stored: str) -> datetime:
+    """PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
     time = datetime.fromisoformat(stored)
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -325,6 +325,6 @@ def test_trouble_with_the_database_is_no_verdict(monkeypatch: pytest.MonkeyPatch
     def locked(*args: Any) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr("monitoring.checking.evaluation.newest_started", locked)
+    monkeypatch.setattr("monitoring.checking.evaluation.newest", locked)
     with pytest.raises(OperationalError, match="locked"):
         evaluate([Check(make_expectation(context_model=INGESTOR), at=NOW)])

@@ -409,7 +409,7 @@ def test_one_and_a_thousand_expectations_take_the_same_statements() -> None:
         evaluate([Check(make_expectation("task 0"), NOW)])
     with statements() as for_many:
         evaluate([Check(make_expectation(f"task {number}"), NOW) for number in range(1_000)])
-    assert len(for_many) == len(for_one) == 3
+    assert len(for_many) == len(for_one) == 2
 
 
 # --- checks that cannot be judged
