@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -116,6 +117,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     actions = ACTIONS
+    list_per_page = 50
     readonly_fields = ["suggested", "comes", "last_mails"]
     fieldsets = [
         (None, {"fields": ["name", "enabled"]}),
@@ -406,6 +408,7 @@ def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | st
 
 
 def _zones() -> list[str]:
+@cache  # some hundred files of the system's
     return sorted(available_timezones())
 
 

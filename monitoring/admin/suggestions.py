@@ -29,7 +29,7 @@ from monitoring.values.habit import Habit
 from monitoring.values.proposal import Proposal
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
-TASKS_SHOWN = 40  # on a page
+TASKS_SHOWN = 25  # on a page: of each some hundred runs are read
 AFTER = "after"  # the name after which a page begins
 NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing of this page is saved yet.")
 LOOKED_AT = ("task_name", "schedule", "time_zone", "context_model", "context_type")
