@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.parts import (
-    exactly,
     facts_found,
     frame,
     framed,
@@ -26,6 +25,7 @@ from monitoring.admin.parts import (
     zone_of,
 )
 from monitoring.admin.timeline import timeline_of
+from monitoring.admin.times import exactly, to_the_minute
 from monitoring.alerting.mail import Mail, render
 from monitoring.alerting.recipients import superuser_addresses
 from monitoring.alerting.words import summary_of, written_hours
@@ -197,12 +197,8 @@ def _runs(monitor: Monitor, site: str) -> SafeString:
 
 def _started(run: RunFacts, zone: tzinfo) -> str:
     if run.started_at:
-        return _short(run.started_at, zone)
-    return f"not yet; submitted {_short(run.submitted_at, zone)}" if run.submitted_at else "not yet"
-
-
-def _short(instant: datetime, zone: tzinfo) -> str:
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+        return to_the_minute(run.started_at, zone)
+    return f"not yet; submitted {to_the_minute(run.submitted_at, zone)}" if run.submitted_at else "not yet"
 
 
 def _incidents(monitor: Monitor, site: str) -> SafeString:
@@ -212,7 +208,7 @@ def _incidents(monitor: Monitor, site: str) -> SafeString:
         ["Opened", "State", "Lasted", "Failing checks", "Acknowledged by"],
         [
             [
-                link(incident, _short(incident.opened_at, zone), site),
+                link(incident, to_the_minute(incident.opened_at, zone), site),
                 incident_badge(incident),
                 lasted(incident.opened_at, incident.closed_at),
                 incident.failing_checks,

@@ -10,7 +10,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from monitoring.admin.parts import exactly
+from monitoring.admin.times import exactly
 from monitoring.checking.history import names_beginning
 from monitoring.checking.runs import newest_of_names
 

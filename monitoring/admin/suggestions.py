@@ -11,9 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.admin.display import run_badge, when
+from monitoring.admin.display import run_badge
 from monitoring.admin.forms import LOOK, TAKE_OVER
 from monitoring.admin.parts import table
+from monitoring.admin.times import when
 from monitoring.alerting.words import written_hours
 from monitoring.checking.suggestions import (
     Suggestion,
