@@ -34,10 +34,11 @@ TIMELINE_HEIGHT = 104
 HEIGHTS = {"good": 18, "idle": 9, "busy": 26, "bad": 34}
 
 # And from the top of the durations.
-LONGEST_TOP = 8
-ZERO = 96
-DURATIONS_LABEL_LINE = 111
-DURATIONS_HEIGHT = 116
+LEVELS_LINE = 11
+LONGEST_TOP = 22
+ZERO = 110
+DURATIONS_LABEL_LINE = 125
+DURATIONS_HEIGHT = 130
 
 MARKS_APART = 1.5  # per cent: closer ones would lie on each other
 EDGE = 5.0  # per cent, in which no label has room
@@ -305,12 +306,16 @@ def _dot(scale: Scale, bar: Bar, longest: timedelta, until: datetime, zone: tzin
 
 
 def _levels(durations: Durations, longest: timedelta) -> Iterator[SafeString]:
-    """The label of the one stands above its line and that of the other below: they may lie close together."""
-    for name, taken, below in (("median", durations.median, 12), ("p95", durations.p95, -4)):
+    """Lines, and over the plot what they say: beside them a label would lie on the other line, on the runs or below."""
+    for name, taken in (("median", durations.median), ("p95", durations.p95)):
         y = height_of(taken, longest)
         yield format_html('<line class="mon-level mon-{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>', name, y)
-        text = '<text class="mon-level-label" x="0" y="{}">{} {}</text>'
-        yield format_html(text, min(max(y + below, 10), ZERO - 2), name, written_span(taken))
+    yield format_html(
+        '<text class="mon-level-label" x="0" y="{}">— median {}<tspan dx="16">– – p95 {}</tspan></text>',
+        LEVELS_LINE,
+        written_span(durations.median),
+        written_span(durations.p95),
+    )
 
 
 def _linked(url: str, shape: SafeString) -> SafeString:
