@@ -74,7 +74,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "timeline": timeline_of(monitor, request, now, site),
         "standing": pairs(_standing(standing, site)),
         "found": facts_found(standing.incident.facts) if standing.incident else "",
-        "if_checked_now": _finding(outcome, site),
+        "if_checked_now": _finding(outcome, zone_of(monitor), site),
         "wants": pairs(_wants(monitor)),
         "runs": _runs(monitor, site),
         "incidents": _incidents(monitor, site),
@@ -165,14 +165,14 @@ def _recipients(monitor: Monitor) -> str:
     return f"the superusers {superusers}" if superusers else "nobody: no addresses here, and no superuser has one"
 
 
-def _finding(outcome: Outcome, site: str) -> SafeString:
+def _finding(outcome: Outcome, zone: tzinfo, site: str) -> SafeString:
     facts = facts_of(outcome)
     tone = "good" if outcome.verdict is Verdict.AS_EXPECTED else "bad"
     run = outcome.run
     shown_run = link(BackgroundTask(pk=run.id), run.task_id, site) if run else "no run in the window"
     rows: list[tuple[str, Any]] = [("Finding", badge(outcome.verdict.value, tone)), ("Run", shown_run)]
     if run:
-        rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at))]
+        rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at, zone))]
     if not outcome.is_as_expected:
         rows.append(("In words", outcome.reason or summary_of(facts)))
     return pairs(rows)
