@@ -20,6 +20,7 @@ TYPES = 10
 SHARED_INSTANCES = 1_000
 CHUNK = 250_000
 LOOKBACKS = (1, 6, 24, 168)
+FAILS, FINE = ["Invalidated"], ["Completed", "Stopped", "Queued"]  # what monitors expect
 INGESTOR, COLLECTOR = "gap.models.IngestorSession", "gap.models.CollectorSession"
 
 
@@ -163,7 +164,7 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
         made.append(
             Monitor(
                 name=f"monitor {n:05}",
-                expected_statuses=["Invalidated"] if fails else ["Completed", "Stopped", "Queued"],
+                expected_statuses=FAILS if fails else FINE,
                 lookback_hours=24 * DAYS,
                 notify_to=[f"team-{n % 20}@example.com"],
                 schedule=f"{n % 60} {n // 60 % 24} {1 + n // 1_440} * *" if crons > 24 else f"{n % crons} * * * *",
@@ -175,6 +176,21 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
     Monitor.objects.bulk_create(made, batch_size=1_000)
     plan_all()
     analyze(*replaced)
+
+
+def let_fail(monitors: int) -> None:
+    """The first so many, by their names, as a round finds it; the others are fine."""
+    from django.db.models import Case, JSONField, Value, When
+
+    from monitoring.models import Alert, Delivery, Incident, Monitor, MonitorState
+    from monitoring.tick import tick
+
+    fails, fine = (Value(statuses, JSONField()) for statuses in (FAILS, FINE))
+    those = When(name__lt=f"monitor {monitors:05}", then=fails)
+    Monitor.objects.update(expected_statuses=Case(those, default=fine))
+    plan_all()
+    tick(NOW)
+    analyze(Delivery, Alert, Incident, Monitor, MonitorState)
 
 
 def look_back(incidents: int) -> None:

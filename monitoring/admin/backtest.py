@@ -7,12 +7,11 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge
 from monitoring.admin.parts import table, zone_of
+from monitoring.admin.times import marked, to_the_minute
 from monitoring.alerting.policy import Decision
 from monitoring.backtest import KINDS, LEFT_OUT, BackTest, Said, back_test, trial_of
 from monitoring.models import Monitor
@@ -63,13 +62,11 @@ def _times(number: int, noun: str, plural: str) -> str:
 
 
 def _table(said: Sequence[Said], zone: tzinfo) -> SafeString:
-    rows = [[_when(each.at, zone), badge(KINDS[each.decision], TONES[each.decision]), each.words] for each in said]
+    rows = [
+        [marked(each.at, to_the_minute(each.at, zone)), badge(KINDS[each.decision], TONES[each.decision]), each.words]
+        for each in said
+    ]
     return table(["When", "Mail", "What it would have said"], rows)
-
-
-def _when(at: datetime, zone: tzinfo) -> SafeString:
-    said = f"{timezone.localtime(at, zone):%a %Y-%m-%d %H:%M %Z}"
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), said)
 
 
 def _notes(found: BackTest) -> Iterator[str]:

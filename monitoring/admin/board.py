@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -17,6 +16,7 @@ from monitoring.admin.actions import acknowledge, lift_snooze, snooze_hour, snoo
 from monitoring.admin.display import badge, link
 from monitoring.admin.pages import key_in
 from monitoring.admin.parts import listed, overview_link, pairs, zone_of
+from monitoring.admin.times import as_of, by_weekday, exact
 from monitoring.alerting import words
 from monitoring.alerting.variables import problem_of
 from monitoring.checking.board import Failing, Head, board
@@ -29,7 +29,6 @@ from monitoring.values.text import head, one_line, written_span
 
 RENEWED_AFTER = 60  # seconds
 UNUSUAL_SHOWN = 10
-AN_INSTANT = timedelta(seconds=10)  # what is nearer is not counted in seconds
 DOABLE = {
     "acknowledge": acknowledge,
     "snooze_hour": snooze_hour,
@@ -68,7 +67,7 @@ def show_board(page: Any, request: HttpRequest) -> HttpResponse:
         **page.admin_site.each_context(request),
         "title": str(shown.head),
         "opts": Monitor._meta,
-        "made_at": words.written_time(shown.head.made_at, timezone.get_default_timezone()),
+        "made_at": exact(shown.head.made_at),
         "is_paused": "paused" in request.GET,
         "may_act": page.has_snooze_permission(request),
         "cards": [_card(each, shown.head.made_at, site) for each in shown.failing],
@@ -98,7 +97,7 @@ def head_context(of: Head) -> dict[str, Any]:
         "head": of,
         "tone": tone,
         "mark": (words.MARKS | {"late": "!"})[tone],
-        "ticked": _placed(of.ticked_at, of.made_at) if of.ticked_at else "",
+        "ticked": as_of(of.ticked_at, of.made_at) if of.ticked_at else "",
         "problems": listed([str(problem) for problem in of.problems]) if of.problems else "",
     }
 
@@ -136,9 +135,9 @@ def _card(failing: Failing, now: datetime, site: str) -> Card:
 def _rows(failing: Failing, now: datetime, site: str) -> Iterator[tuple[str, Any]]:
     incident, facts, evidence, zone = failing.incident, failing.facts, failing.evidence, zone_of(failing.monitor)
     if incident.acknowledged_at:
-        yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, _placed(incident.acknowledged_at, now))
+        yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, as_of(incident.acknowledged_at, now))
     if failing.snoozed_until:
-        yield "Snoozed", format_html("until {}", _short(failing.snoozed_until, now, zone))
+        yield "Snoozed", format_html("until {}", by_weekday(failing.snoozed_until, now, zone))
     if facts:
         known = dict(words.evidence_rows(facts, evidence))
         if said := _last_success(evidence, now, zone) or known.get("Last success"):
@@ -150,30 +149,14 @@ def _rows(failing: Failing, now: datetime, site: str) -> Iterator[tuple[str, Any
         if facts.dependent_tasks:
             yield "Depends on it", _dependents(facts, evidence, site)
     if evidence.next_check_at:
-        yield "Next check", _placed(evidence.next_check_at, now, zone)
+        yield "Next check", as_of(evidence.next_check_at, now, zone)
 
 
 def _last_success(evidence: Evidence, now: datetime, zone: tzinfo) -> SafeString | str:
     """With its age as of now, where a mail says how old the data was at the check."""
     run = evidence.last_success
     ended = run and (run.finished_at or run.started_at)
-    return _placed(ended, now, zone) if ended else ""
-
-
-def _placed(instant: datetime, now: datetime, zone: tzinfo | None = None) -> SafeString:
-    """How long ago or until then and, in a zone, when that is."""
-    span = written_span(abs(now - instant))
-    said = f"{span} ago" if instant <= now else f"in {span}"
-    if abs(now - instant) < AN_INSTANT:
-        said = "just now" if instant <= now else "now"
-    exact = format_html('<span class="mon-quiet">, {}</span>', _short(instant, now, zone)) if zone else ""
-    return format_html('<time datetime="{}">{}</time>{}', instant.isoformat(), said, exact)
-
-
-def _short(instant: datetime, now: datetime, zone: tzinfo) -> str:
-    """By its weekday, as long as that names one day."""
-    day = "%a" if abs(now - instant) < timedelta(days=6) else "%Y-%m-%d"
-    return f"{instant.astimezone(zone):{day} %H:%M %Z}"
+    return as_of(ended, now, zone) if ended else ""
 
 
 def _dependents(facts: Facts, evidence: Evidence, site: str) -> SafeString:

@@ -1,11 +1,7 @@
-"""How the admin shows what other modules found: times, statuses, links. All HTML here is escaped."""
+"""How the admin shows what other modules found: statuses and links. All HTML here is escaped."""
 
-from datetime import datetime, tzinfo
-
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -19,14 +15,6 @@ def badge(text: str, tone: str) -> SafeString:
 
 def run_badge(status: str) -> SafeString:
     return badge(status, run_tone(status))
-
-
-def when(instant: datetime | None, zone: tzinfo | None = None) -> SafeString | str:
-    """How long ago or until then; the exact time, with its zone, is the tooltip."""
-    if instant is None:
-        return "–"
-    exact = f"{timezone.localtime(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', instant.isoformat(), exact, naturaltime(instant))
 
 
 def link(row: Model | None, text: str = "", site: str = "admin") -> SafeString | str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from monitoring.admin.times import exact
 from monitoring.alerting.words import MARKS, run_tone
 from monitoring.checking.probe import place_in_time
 from monitoring.checking.timeline import Bar, Durations, Span, Timeline, Window
@@ -33,10 +34,11 @@ TIMELINE_HEIGHT = 104
 HEIGHTS = {"good": 18, "idle": 9, "busy": 26, "bad": 34}
 
 # And from the top of the durations.
-LONGEST_TOP = 8
-ZERO = 96
-DURATIONS_LABEL_LINE = 111
-DURATIONS_HEIGHT = 116
+LEVELS_LINE = 11
+LONGEST_TOP = 22
+ZERO = 110
+DURATIONS_LABEL_LINE = 125
+DURATIONS_HEIGHT = 130
 
 MARKS_APART = 1.5  # per cent: closer ones would lie on each other
 EDGE = 5.0  # per cent, in which no label has room
@@ -147,7 +149,7 @@ def described(shown: Timeline, zone: tzinfo) -> str:
     """The picture in a few words; its table has all of it."""
     statuses = Counter(run.status for bar in shown.bars for run in bar.runs)
     runs = ", ".join(f"{number:,} {status}" for status, number in statuses.most_common()) or "none"
-    said = f"From {written(shown.since, zone)} to {written(shown.until, zone)}. Runs: {runs}."
+    said = f"From {exact(shown.since, zone)} to {exact(shown.until, zone)}. Runs: {runs}."
     return f"{said} Incidents: {len(shown.incidents)}. Alerts: {len(shown.alerts)}."
 
 
@@ -161,19 +163,15 @@ def figures(durations: Durations | None) -> str:
     )
 
 
-def written(instant: datetime, zone: tzinfo) -> str:
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-
-
 def bar_in_words(bar: Bar, until: datetime, zone: tzinfo) -> str:
     if run := bar.alone:
         taken = lasts(run, until)
         spent = f", {'took' if run.finished_at else 'so far'} {written_span(taken)}" if taken is not None else ""
         verb = "started" if run.started_at else "submitted"
         others = "; the newest of its time, others are not drawn" if bar.stands_for_others else ""
-        return f"{run.status}, {verb} {written(bar.began, zone)}{spent}{others}"
+        return f"{run.status}, {verb} {exact(bar.began, zone)}{spent}{others}"
     last = place_in_time(bar.runs[-1])[0]
-    return f"{len(bar.runs)} {bar.status}, started {written(bar.began, zone)} to {written(last, zone)}"
+    return f"{len(bar.runs)} {bar.status}, started {exact(bar.began, zone)} to {exact(last, zone)}"
 
 
 def _svg(name: str, height: int, title: str, description: str, parts: Iterable[SafeString]) -> SafeString:
@@ -204,20 +202,20 @@ def _unknown(scale: Scale, known_since: datetime, zone: tzinfo) -> Iterator[Safe
         scale.at(known_since),
         INCIDENT_TOP,
         BASE - INCIDENT_TOP,
-        written(known_since, zone),
+        exact(known_since, zone),
     )
 
 
 def _incident(scale: Scale, incident: Incident, zone: tzinfo, link: Link) -> SafeString:
     part = stretch(scale, incident.opened_at, incident.closed_at)
-    closed = f"closed {written(incident.closed_at, zone)}" if incident.closed_at else "still open"
+    closed = f"closed {exact(incident.closed_at, zone)}" if incident.closed_at else "still open"
     return _linked(
         link(incident),
         format_html(
             '<g class="mon-incident"><title>Incident: opened {0}, {1}</title>'
             '<rect class="mon-band" x="{2}%" width="{3}%" y="{4}" height="{5}"/>'
             '<rect class="mon-edge" x="{2}%" width="{3}%" y="{4}" height="2"/></g>',
-            written(incident.opened_at, zone),
+            exact(incident.opened_at, zone),
             closed,
             part.x,
             part.width,
@@ -233,8 +231,8 @@ def _window(scale: Scale, number: int, window: Window, zone: tzinfo) -> SafeStri
         '<g class="mon-window"><title>Check due {0}: looks back to {1}</title>'
         '<rect x="{2}%" width="{3}%" y="{4}" height="{5}"/>'
         '<line x1="{6}%" x2="{6}%" y1="{7}" y2="{8}"/></g>',
-        written(window.until, zone),
-        written(window.since, zone),
+        exact(window.until, zone),
+        exact(window.since, zone),
         part.x,
         part.width,
         WINDOW_TOPS[number % 2],
@@ -285,7 +283,7 @@ def _alert(scale: Scale, alert: Alert, zone: tzinfo, link: Link) -> SafeString:
         ALERT_LINE,
         "△" if good else "▼",
         alert.get_kind_display(),
-        written(alert.created_at, zone),
+        exact(alert.created_at, zone),
     )
     return _linked(link(alert), mark)
 
@@ -308,12 +306,16 @@ def _dot(scale: Scale, bar: Bar, longest: timedelta, until: datetime, zone: tzin
 
 
 def _levels(durations: Durations, longest: timedelta) -> Iterator[SafeString]:
-    """The label of the one stands above its line and that of the other below: they may lie close together."""
-    for name, taken, below in (("median", durations.median, 12), ("p95", durations.p95, -4)):
+    """Lines, and over the plot what they say: beside them a label would lie on the other line, on the runs or below."""
+    for name, taken in (("median", durations.median), ("p95", durations.p95)):
         y = height_of(taken, longest)
         yield format_html('<line class="mon-level mon-{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>', name, y)
-        text = '<text class="mon-level-label" x="0" y="{}">{} {}</text>'
-        yield format_html(text, min(max(y + below, 10), ZERO - 2), name, written_span(taken))
+    yield format_html(
+        '<text class="mon-level-label" x="0" y="{}">— median {}<tspan dx="16">– – p95 {}</tspan></text>',
+        LEVELS_LINE,
+        written_span(durations.median),
+        written_span(durations.p95),
+    )
 
 
 def _linked(url: str, shape: SafeString) -> SafeString:

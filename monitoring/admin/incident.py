@@ -12,9 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import get_default_timezone
 
 from monitoring.admin.display import link, run_badge, url_of
-from monitoring.admin.drawing import written
 from monitoring.admin.parts import (
-    exactly,
     facts_found,
     frame,
     incident_badge,
@@ -27,6 +25,7 @@ from monitoring.admin.parts import (
     table,
     zone_of,
 )
+from monitoring.admin.times import at, exact, exactly
 from monitoring.alerting.states import state_of
 from monitoring.alerting.story import Happened, Moment, Story, story_of
 from monitoring.alerting.variables import template_context
@@ -116,8 +115,8 @@ def _is(incident: Incident, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]
     yield "Failing checks", f"{incident.failing_checks} in a row"
     yield "Last told", exactly(incident.told_at, zone) if incident.told_at else "nobody was told yet"
     if incident.acknowledged_at:
-        at = exactly(incident.acknowledged_at, zone)
-        yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, at)
+        taken = exactly(incident.acknowledged_at, zone)
+        yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, taken)
     else:
         yield "Acknowledged", "by nobody yet"
 
@@ -169,7 +168,7 @@ def _story(story: Story, zone: tzinfo, now: datetime, site: str) -> SafeString:
 
 def _at(moment: Moment, zone: tzinfo, now: datetime) -> SafeString:
     to_come = " (to come)" if moment.at > now else ""
-    return format_html('<time datetime="{}">{}</time>{}', moment.at.isoformat(), written(moment.at, zone), to_come)
+    return format_html("{}{}", at(moment.at, zone), to_come)
 
 
 def _what(moment: Moment) -> SafeString | str:
@@ -210,7 +209,7 @@ def _mails(messages: tuple[Message, ...], zone: tzinfo, site: str) -> Iterator[d
         yield {
             "link": link(message, message.subject, site),
             "address": message.address,
-            "at": written(message.sent_at or message.created_at, zone),
+            "at": exact(message.sent_at or message.created_at, zone),
             "state": message_badge(state_of(message)),
             "frame": frame(url, f"The mail to {message.address} as HTML"),
         }

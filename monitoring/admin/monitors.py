@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -22,7 +23,7 @@ from django.utils.safestring import SafeString
 from monitoring.admin.actions import ACTIONS
 from monitoring.admin.backtest import tried
 from monitoring.admin.board import show_board
-from monitoring.admin.display import badge, link, run_badge, when
+from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.forms import (
     CONTEXT_MODELS,
     CONTEXT_TYPES,
@@ -36,6 +37,7 @@ from monitoring.admin.forms import (
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
 from monitoring.admin.parts import message_badge, overview_link, table, zone_of
 from monitoring.admin.suggestions import initial_of, show_suggestion, show_unwatched, taken_over, unwatched_said
+from monitoring.admin.times import by_weekday, to_the_minute, when
 from monitoring.alerting.recipients import last_messages, superuser_addresses
 from monitoring.alerting.states import state_of
 from monitoring.alerting.words import written_hours
@@ -115,6 +117,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["name", "stands", "last_run", "next_check", "tells", "is_enabled"]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
+    list_per_page = 50
     actions = ACTIONS
     readonly_fields = ["suggested", "comes", "last_mails"]
     fieldsets = [
@@ -200,14 +203,14 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             schedule = monitor.parsed_schedule()
         except InvalidSchedule:
             return "–"
-        zones = {schedule.zone: "%a %Y-%m-%d %H:%M %Z", "UTC": "%a %Y-%m-%d %H:%M"}
+        zones = list(dict.fromkeys([schedule.zone, "UTC"]))
         times = list(islice(schedule.upcoming(database_now()), TIMES_SHOWN))
         return format_html(
             "<p>{}</p>{}",
             schedule.words,
             table(
-                list(zones),
-                [[f"{moment.astimezone(ZoneInfo(zone)):{form}}" for zone, form in zones.items()] for moment in times],
+                zones,
+                [[to_the_minute(moment, ZoneInfo(zone)) for zone in zones] for moment in times],
             ),
         )
 
@@ -401,10 +404,11 @@ def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | st
     if standing.incident and standing.incident.acknowledged_at:
         lines.append(("acknowledged by ", standing.incident.acknowledged_by))
     if standing.state.snoozed_until and standing.state.snoozed_until > now:
-        lines.append(("snoozed until ", f"{standing.state.snoozed_until.astimezone(zone):%a %H:%M}"))
+        lines.append(("snoozed until ", by_weekday(standing.state.snoozed_until, now, zone)))
     return lines
 
 
+@cache  # some hundred files of the system's
 def _zones() -> list[str]:
     return sorted(available_timezones())
 

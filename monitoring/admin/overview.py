@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.parts import (
-    exactly,
     facts_found,
     frame,
     framed,
@@ -26,6 +25,7 @@ from monitoring.admin.parts import (
     zone_of,
 )
 from monitoring.admin.timeline import timeline_of
+from monitoring.admin.times import exactly, to_the_minute
 from monitoring.alerting.mail import Mail, render
 from monitoring.alerting.recipients import superuser_addresses
 from monitoring.alerting.words import summary_of, written_hours
@@ -74,7 +74,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "timeline": timeline_of(monitor, request, now, site),
         "standing": pairs(_standing(standing, site)),
         "found": facts_found(standing.incident.facts) if standing.incident else "",
-        "if_checked_now": _finding(outcome, site),
+        "if_checked_now": _finding(outcome, zone_of(monitor), site),
         "wants": pairs(_wants(monitor)),
         "runs": _runs(monitor, site),
         "incidents": _incidents(monitor, site),
@@ -165,14 +165,14 @@ def _recipients(monitor: Monitor) -> str:
     return f"the superusers {superusers}" if superusers else "nobody: no addresses here, and no superuser has one"
 
 
-def _finding(outcome: Outcome, site: str) -> SafeString:
+def _finding(outcome: Outcome, zone: tzinfo, site: str) -> SafeString:
     facts = facts_of(outcome)
     tone = "good" if outcome.verdict is Verdict.AS_EXPECTED else "bad"
     run = outcome.run
     shown_run = link(BackgroundTask(pk=run.id), run.task_id, site) if run else "no run in the window"
     rows: list[tuple[str, Any]] = [("Finding", badge(outcome.verdict.value, tone)), ("Run", shown_run)]
     if run:
-        rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at))]
+        rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at, zone))]
     if not outcome.is_as_expected:
         rows.append(("In words", outcome.reason or summary_of(facts)))
     return pairs(rows)
@@ -197,12 +197,8 @@ def _runs(monitor: Monitor, site: str) -> SafeString:
 
 def _started(run: RunFacts, zone: tzinfo) -> str:
     if run.started_at:
-        return _short(run.started_at, zone)
-    return f"not yet; submitted {_short(run.submitted_at, zone)}" if run.submitted_at else "not yet"
-
-
-def _short(instant: datetime, zone: tzinfo) -> str:
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+        return to_the_minute(run.started_at, zone)
+    return f"not yet; submitted {to_the_minute(run.submitted_at, zone)}" if run.submitted_at else "not yet"
 
 
 def _incidents(monitor: Monitor, site: str) -> SafeString:
@@ -212,7 +208,7 @@ def _incidents(monitor: Monitor, site: str) -> SafeString:
         ["Opened", "State", "Lasted", "Failing checks", "Acknowledged by"],
         [
             [
-                link(incident, _short(incident.opened_at, zone), site),
+                link(incident, to_the_minute(incident.opened_at, zone), site),
                 incident_badge(incident),
                 lasted(incident.opened_at, incident.closed_at),
                 incident.failing_checks,

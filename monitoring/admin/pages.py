@@ -10,13 +10,13 @@ from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from monitoring.admin.parts import exactly
+from monitoring.admin.times import exactly
 from monitoring.checking.history import names_beginning
 from monitoring.checking.runs import newest_of_names
 
 OLDER, NEWER = "older_than", "newer_than"
 COUNTED = 10_000  # rows that are counted; of more it is only said that they are more
-LOOKED_AT = 25_000  # keys among which one page looks for the rows that its filters want: no index knows these
+LOOKED_AT = 10_000  # keys among which one page looks for the rows that its filters want: no index knows these
 
 
 class KeyedList(ChangeList):

@@ -1,4 +1,4 @@
-"""Parts that several pages are made of: exact times, spans, tables, facts, framed mails. All HTML here is escaped."""
+"""Parts that several pages are made of: spans, tables, facts, framed mails. All HTML here is escaped."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -50,19 +49,6 @@ def kind_badge(kind: str) -> SafeString:
 
 def incident_badge(incident: Incident) -> SafeString:
     return badge("closed", "good") if incident.closed_at else badge("open", "bad")
-
-
-def exactly(instant: datetime | None, zone: tzinfo | None = None) -> SafeString | str:
-    """`2026-11-22 08:35:00 UTC, 3 minutes ago`: for a page, where `display.when` is for a list."""
-    if instant is None:
-        return "–"
-    exact = f"{timezone.localtime(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
-    return format_html(
-        '<time datetime="{}">{}</time><span class="mon-quiet">, {}</span>',
-        instant.isoformat(),
-        exact,
-        naturaltime(instant),
-    )
 
 
 def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:

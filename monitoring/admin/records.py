@@ -11,12 +11,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.admin.display import badge, link, run_badge, when
+from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.incident import incident_page, parameters_laid_out
 from monitoring.admin.overview import warn
 from monitoring.admin.pages import KeyedList, RunList
 from monitoring.admin.parts import (
-    exactly,
     facts_found,
     frame,
     framed,
@@ -29,6 +28,7 @@ from monitoring.admin.parts import (
     pre,
     table,
 )
+from monitoring.admin.times import exactly, when
 from monitoring.alerting.outbox import send_again
 from monitoring.alerting.states import MessageState, in_state, state_of
 from monitoring.alerting.tracking import TIMES

@@ -11,9 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.admin.display import run_badge, when
+from monitoring.admin.display import run_badge
 from monitoring.admin.forms import LOOK, TAKE_OVER
 from monitoring.admin.parts import table
+from monitoring.admin.times import when
 from monitoring.alerting.words import written_hours
 from monitoring.checking.suggestions import (
     Suggestion,
@@ -29,7 +30,7 @@ from monitoring.values.habit import Habit
 from monitoring.values.proposal import Proposal
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
-TASKS_SHOWN = 40  # on a page
+TASKS_SHOWN = 25  # on a page: of each some hundred runs are read
 AFTER = "after"  # the name after which a page begins
 NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing of this page is saved yet.")
 LOOKED_AT = ("task_name", "schedule", "time_zone", "context_model", "context_type")

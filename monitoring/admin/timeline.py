@@ -6,12 +6,12 @@ from operator import itemgetter
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import link, run_badge, url_of
-from monitoring.admin.drawing import draw_durations, draw_timeline, figures, lasts, written
+from monitoring.admin.drawing import draw_durations, draw_timeline, figures, lasts
 from monitoring.admin.parts import incident_badge, kind_badge, lasted, table, zone_of
+from monitoring.admin.times import at, exact
 from monitoring.alerting.words import written_hours
 from monitoring.checking.timeline import Bar, Span, Timeline, suiting, timeline
 from monitoring.models import BackgroundTask, Monitor
@@ -48,7 +48,7 @@ def _notes(shown: Timeline, monitor: Monitor, zone: tzinfo) -> Iterator[str]:
         yield f"The runs could not be asked for: {shown.problem}"
     if shown.known_since:
         told = "of each slice of the time before, the newest run alone" if shown.is_sampled else "none before"
-        yield f"There are too many runs to show them all: every run since {written(shown.known_since, zone)}, {told}."
+        yield f"There are too many runs to show them all: every run since {exact(shown.known_since, zone)}, {told}."
     if shown.windows is None:
         hours = written_hours(monitor.lookback_hours)
         yield f"Checks are due too often to draw their windows; each looks back {hours} h."
@@ -58,7 +58,7 @@ def _table(shown: Timeline, zone: tzinfo, site: str) -> SafeString:
     """All that is drawn, the newest first."""
     rows = [*_runs(shown, zone, site), *_windows(shown, zone), *_incidents(shown, zone, site)]
     rows += [
-        (alert.created_at, ["Alert", _at(alert.created_at, zone), "–", link(alert, "", site), kind_badge(alert.kind)])
+        (alert.created_at, ["Alert", at(alert.created_at, zone), "–", link(alert, "", site), kind_badge(alert.kind)])
         for alert in shown.alerts
     ]
     newest_first = [cells for _, cells in sorted(rows, key=itemgetter(0), reverse=True)]
@@ -73,9 +73,9 @@ def _runs(shown: Timeline, zone: tzinfo, site: str) -> Iterator[tuple[datetime, 
             name = "Run, the newest of its slice" if bar.stands_for_others else "Run"
             spent = "–" if taken is None else f"{written_span(taken)}{so_far}"
             which = link(BackgroundTask(pk=run.id), run.task_id, site)
-            yield bar.began, [name, _at(bar.began, zone), spent, which, run_badge(run.status)]
+            yield bar.began, [name, at(bar.began, zone), spent, which, run_badge(run.status)]
         else:
-            cells = [f"{len(bar.runs)} runs", _at(bar.began, zone), _from_to(bar), "–", run_badge(bar.status)]
+            cells = [f"{len(bar.runs)} runs", at(bar.began, zone), _from_to(bar), "–", run_badge(bar.status)]
             yield bar.began, cells
 
 
@@ -88,15 +88,11 @@ def _from_to(bar: Bar) -> str:
 def _windows(shown: Timeline, zone: tzinfo) -> Iterator[tuple[datetime, list[Any]]]:
     for window in shown.windows or ():
         looks_back = written_span(max(window.until - window.since, timedelta(0)))
-        yield window.until, ["Check due", _at(window.until, zone), "–", "–", f"looks back {looks_back}"]
+        yield window.until, ["Check due", at(window.until, zone), "–", "–", f"looks back {looks_back}"]
 
 
 def _incidents(shown: Timeline, zone: tzinfo, site: str) -> Iterator[tuple[datetime, list[Any]]]:
     for incident in shown.incidents:
         spent = lasted(incident.opened_at, incident.closed_at)
         which = link(incident, "", site)
-        yield incident.opened_at, ["Incident", _at(incident.opened_at, zone), spent, which, incident_badge(incident)]
-
-
-def _at(instant: datetime, zone: tzinfo) -> SafeString:
-    return format_html('<time datetime="{}">{}</time>', instant.isoformat(), written(instant, zone))
+        yield incident.opened_at, ["Incident", at(incident.opened_at, zone), spent, which, incident_badge(incident)]
