@@ -31,8 +31,6 @@ _asked = threading.Event()
 # The other worker, if there is one, ticks meanwhile; ten seconds are some 100,000 runs.
 PRUNING_MAX = timedelta(seconds=10)
 
-GARBAGE_FROM = 50_000  # new objects: some megabytes
-
 # Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
 # does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
 EXPIRES = 55
@@ -40,11 +38,8 @@ EXPIRES = 55
 
 @on_startup("spare_what_stays")
 def spare_what_stays() -> None:
-    """What is loaded by now lasts as long as the worker: the garbage collector need not go through it again. Nor need
-    it look each few hundred objects whether there are cycles, which a round's hundred thousands have not.
-    """
+    """What is loaded by now lasts as long as the worker: the garbage collector need not go through it again."""
     gc.freeze()
-    gc.set_threshold(GARBAGE_FROM)
 
 
 @db_task(name="monitor_task_status")

@@ -1,3 +1,4 @@
+import gc
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from django.db import connection, transaction
 from monitoring.alerting.mail import render
 from monitoring.alerting.outbox import dispatch
 from monitoring.models import Alert, BackgroundTask, Delivery, Message
-from monitoring.tick import Round, check_config, judge_config
+from monitoring.tick import Round, check_config, judge_config, uncollected
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.outcome import Verdict
 from tests.alerting import overriding
@@ -180,3 +181,12 @@ def test_what_is_said_is_what_was_true_when_it_was_judged() -> None:
     BackgroundTask.objects.filter(pk=run.pk).update(status="Completed")
     dispatch(NOW)
     assert "Current status: Stopped\n" in django_mail.outbox[0].body
+
+
+def test_the_garbage_collector_rests_for_a_round_and_is_left_as_it_was() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():  # two workers of one process
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
