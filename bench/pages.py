@@ -16,7 +16,7 @@ BOARDS = (0, 0.12, 1)  # shares of the monitors that fail, beside the one that a
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--times", type=int, default=20, help="that each page is fetched")
+    parser.add_argument("--times", type=int, default=60, help="that each page is fetched")
     parser.add_argument("--incidents", type=int, default=INCIDENTS)
     parser.add_argument("--failing", type=float, default=0.02, help="share of the monitors that fail")
     options = parser.parse_args()

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 
@@ -32,7 +33,8 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))]
+    """By the nearest rank: the shortest that so many of them do not exceed."""
+    return sorted(seconds)[max(ceil(len(seconds) * share), 1) - 1]
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
