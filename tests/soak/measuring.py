@@ -37,7 +37,10 @@ class Verdict:
 
 
 def judge(samples: Sequence[Sample]) -> Verdict:
-    """What follows a warm-up, a third of all, against as much at the end: medians of memory, else the most that was."""
+    """What follows a warm-up, a third of all, against as much at the end: medians of memory, the most rows that were.
+
+    Of what is open the least: a mail's connection is open for a moment and counts or not, but what leaks stays open.
+    """
     third = len(samples) // 3
     first, last = samples[third : third + third // 2 + 1], samples[-(third // 2 + 1) :]
     verdict = Verdict()
@@ -45,7 +48,7 @@ def judge(samples: Sequence[Sample]) -> Verdict:
         before, after = (statistics.median(sample.memory[name] for sample in part) for part in (first, last))
         verdict.note(f"memory of {name}, MB", before, after, before * (1 + GROWTH_MAX))
     for name in first[0].opened:
-        before, after = (max(sample.opened[name] for sample in part) for part in (first, last))
+        before, after = (min(sample.opened[name] for sample in part) for part in (first, last))
         verdict.note(name, before, after, before)
     for name in first[0].rows:
         before, after = (max(sample.rows[name] for sample in part) for part in (first, last))
