@@ -102,17 +102,17 @@ def tick(now: datetime, steps: Sequence[Period] = ()) -> Round:
 
     `steps` are the spans that the clock was set forwards over, as far as this process knows.
     """
-    using, began = database_alias(), time.monotonic()
+    using, superusers, began = database_alias(), superuser_addresses(), time.monotonic()
     last = last_round(using)
     if was_set_back(last, now):
         live_on(now)
     plan_new(using)
-    outage = own_up(last, now, steps)
+    outage = own_up(last, now, superusers, steps)
     judged: list[Judged] = []
-    while batch := check_due_batch(now, steps=steps).judged:
+    while batch := check_due_batch(now, superusers, steps=steps).judged:
         judged += batch
     close_unwatched(now, using)
-    reminded = remind(now)
+    reminded = remind(now, superusers)
     took = time.monotonic() - began
     Heartbeat.objects.using(using).update_or_create(name=TICK, defaults={"beat_at": now, "took": took})
     return Round(tuple(judged), reminded.reminders, outage.outage, took)
@@ -127,7 +127,7 @@ def live_on(now: datetime) -> None:
         try_again(now, using)
 
 
-def own_up(last: datetime | None, now: datetime, steps: Sequence[Period] = ()) -> Round:
+def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], steps: Sequence[Period] = ()) -> Round:
     """Says once that the monitor itself was down, where monitors wanted to be checked meanwhile.
 
     It comes before the checks, which are to know in which time no run could have been recorded.
@@ -137,15 +137,17 @@ def own_up(last: datetime | None, now: datetime, steps: Sequence[Period] = ()) -
         return Round()
     with transaction.atomic(using=using, durable=True):
         down = note_outage(span, using)
-        said = Announcement(facts_of_outage(down), superuser_addresses()) if down and down.late else None
+        said = Announcement(facts_of_outage(down), superusers) if down and down.late else None
         found = Round(outage=said)
         owe(found.announcements, now, using)
     return _logged(found)
 
 
-def check_due_batch(now: datetime, size: int = BATCH, steps: Sequence[Period] = ()) -> Round:
+def check_due_batch(
+    now: datetime, superusers: tuple[str, ...], size: int = BATCH, steps: Sequence[Period] = ()
+) -> Round:
     """Checks up to `size` due monitors in one transaction; an empty round when none was left to claim."""
-    using, superusers = database_alias(), superuser_addresses()
+    using = database_alias()
     with transaction.atomic(using=using, durable=True):
         claimed = claim_due(now, size, using)
         if steps:
@@ -190,12 +192,12 @@ def judge_config(expectations: Sequence[Expectation], now: datetime) -> Round:
     return Round(tuple(_judged_alone(outcome, superusers) for outcome in outcomes))
 
 
-def remind(now: datetime) -> Round:
+def remind(now: datetime, superusers: tuple[str, ...]) -> Round:
     """Asks of every open incident whether it is time to speak, also when its monitor is not due.
 
     What was checked in this round was asked about then. Who has something to say is asked again under a lock.
     """
-    using, superusers = database_alias(), superuser_addresses()
+    using = database_alias()
     asked = lasting(now, using)
     speaking = [each.pk for each, wishes in asked if each.pk and decide(each, policy_of(wishes), now).speaks]
     said: list[Announcement] = []

@@ -120,7 +120,7 @@ def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_
         is_checked.set()
 
     monkeypatch.setattr(story, "owe", owe_and_linger)
-    reminding, checking = (Thread(target=in_thread, args=[work]) for work in (lambda: remind(later), check))
+    reminding, checking = (Thread(target=in_thread, args=[work]) for work in (lambda: remind(later, ()), check))
     reminding.start()
     checking.start()
     reminding.join()

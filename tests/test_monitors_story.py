@@ -307,7 +307,9 @@ def test_batches_are_taken_until_nothing_is_due(monkeypatch: pytest.MonkeyPatch)
         make_monitor(f"monitor {number}", due_at=DUE)
     sizes = []
     whole = story.check_due_batch
-    monkeypatch.setattr(story, "check_due_batch", lambda now, **_: sizes.append(len((r := whole(now, 3)).judged)) or r)
+    monkeypatch.setattr(
+        story, "check_due_batch", lambda *due, **_: sizes.append(len((r := whole(*due, 3)).judged)) or r
+    )
     assert len(tick(DUE).judged) == 7
     assert sizes == [3, 3, 1, 0]
 

@@ -102,7 +102,7 @@ def test_a_second_worker_and_a_round_that_failed_say_it_no_second_time(monkeypat
     make_monitor(due_at=DUE, lookback_hours=24)
     make_run(started_at=ago(hours=8))
 
-    def fails(now: datetime, **_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise DatabaseError
 
     with monkeypatch.context() as broken:

@@ -9,7 +9,7 @@ from monitoring.models.rows import insert
 from monitoring.values.facts import Facts
 from monitoring.values.incident import IncidentState
 
-_ALERT = ("kind", "task_name", "facts", "created_at", "incident_id")
+_ALERT = ("kind", "task_name", "facts", "incident_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Ite
     The alerts that it gives back are read when somebody asks for them.
     """
     alerts = [
-        (said.facts.kind, said.facts.task_name, said.facts.written, now, said.incident.pk if said.incident else None)
+        (said.facts.kind, said.facts.task_name, said.facts.written, said.incident.pk if said.incident else None)
         for said in announcements
     ]
-    keys = insert(Alert, _ALERT, alerts, using)
+    keys = insert(Alert, _ALERT, alerts, using, created_at=now)
     deliveries = [(key, address) for key, said in zip(keys, announcements, strict=True) for address in said.recipients]
     insert(Delivery, ("alert_id", "address"), deliveries, using)
     return (Alert.objects.using(using).get(pk=key) for key in keys)

@@ -33,11 +33,17 @@ PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 _READ = """
 SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
   CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
-  monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after,
+  ({dependent_tasks}), monitor.repeat, monitor.repeat_hours, monitor.tell_recovery, monitor.alert_after,
   CAST(state.snoozed_until AS text), CAST(state.next_check_at AS text)
 FROM {monitor} AS monitor {join} {state} AS state ON state.monitor_id = monitor.id
 WHERE {condition}
 """
+_DEPENDENT_TASKS = {
+    "postgresql": """SELECT CAST(json_agg(task_name ORDER BY position, id) AS text)
+    FROM {table} WHERE monitor_id = monitor.id""",
+    "sqlite": """SELECT json_group_array(task_name)
+    FROM (SELECT task_name FROM {table} WHERE monitor_id = monitor.id ORDER BY position, id)""",
+}
 _DUE = "monitor.enabled AND state.next_check_at <= %s ORDER BY state.next_check_at, state.monitor_id LIMIT %s"
 _NAMED = "monitor.id IN ({among}) ORDER BY monitor.id"
 _LOCK = {"postgresql": " FOR UPDATE OF state", "sqlite": ""}
@@ -63,6 +69,7 @@ class Watched(NamedTuple):
     context_type: str
     schedule: str
     time_zone: str
+    dependent_tasks: str | None
     repeat: str
     repeat_hours: int | None
     tell_recovery: bool
@@ -132,17 +139,17 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
     """
     write = connections[using].ops.adapt_datetimefield_value
     rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
-    return _due(rows, lambda row: _around(row.schedule, row.time_zone, row.next_check_at or "", now), using)
+    return _due(rows, lambda row: _around(row.schedule, row.time_zone, row.next_check_at or "", now))
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, to be judged as of now; waits for a worker that has them."""
-    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
+    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
-    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None), using)
+    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
@@ -160,8 +167,7 @@ def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
 def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
     """When each monitor is checked next and, if it was checked now, that it was."""
     checked = {"last_checked_at": checked_at} if checked_at else {}
-    rows = [(key, moment, *checked.values()) for key, moment in plan]
-    update(MonitorState, ("monitor_id", "next_check_at", *checked), rows, using)
+    update(MonitorState, ("monitor_id", "next_check_at"), plan, using, **checked)
 
 
 def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:
@@ -169,6 +175,7 @@ def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any
     statement = _READ.format(
         monitor=Monitor._meta.db_table,
         state=MonitorState._meta.db_table,
+        dependent_tasks=_DEPENDENT_TASKS[vendor].format(table=DependentTask._meta.db_table),
         join=join,
         condition=condition.format(among=_AMONG[vendor]) + "".join(part[vendor] for part in lock),
     )
@@ -181,22 +188,11 @@ def _keys(monitors: Sequence[Monitor]) -> str:
     return json.dumps([monitor.pk for monitor in monitors])
 
 
-def _dependent_tasks(keys: Collection[int], using: str) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    tasks = DependentTask.objects.using(using).filter(monitor__in=among(keys, using))
-    for key, task_name in tasks.values_list("monitor_id", "task_name"):
-        found.setdefault(key, []).append(task_name)
-    return found
-
-
-def _due(
-    rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, datetime | None]], using: str
-) -> list[Due]:
+def _due(rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, datetime | None]]) -> list[Due]:
     """To be judged as of the first of a row's moments; the second is when it is due next."""
-    tasks_of = _dependent_tasks([row.id for row in rows], using)
     found = []
     for row in rows:
-        expectation, problem = _expectation(*row[2:10], tuple(tasks_of.get(row.id, ())))
+        expectation, problem = _expectation(*row[2:11])
         said = f"the monitor {row.name!r} cannot be read: {problem}" if problem else ""
         at, next_due = moments(row)
         found.append(Due(row, Check(expectation, at=at), said, next_due))
@@ -214,9 +210,10 @@ def _expectation(
     context_type: str,
     schedule: str,
     time_zone: str,
-    dependent_tasks: tuple[str, ...],
+    dependent_tasks: str | None,
 ) -> tuple[Expectation, str]:
     """What is expected, and what is wrong with the row if it was spoilt."""
+    dependent = tuple(json.loads(dependent_tasks or "[]"))
     try:
         monitor = Monitor(
             task_name=task_name,
@@ -227,9 +224,9 @@ def _expectation(
             context_type=context_type,
         )
         parse_schedule(schedule, time_zone)
-        return monitor.expectation(dependent_tasks), ""
+        return monitor.expectation(dependent), ""
     except (TypeError, ValueError) as error:
-        return Expectation(task_name=task_name, expected_statuses=(), dependent_tasks=dependent_tasks), str(error)
+        return Expectation(task_name=task_name, expected_statuses=(), dependent_tasks=dependent), str(error)
 
 
 def _listed(stored: str) -> Any:

@@ -1,6 +1,6 @@
 """The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ from monitoring.values.outcome import Outcome
 # most of them share: the drivers' own conversions cost a round ten times as much.
 _TIMES = ("opened_at", "last_failed_at", "told_at", "acknowledged_at")
 _STATE: tuple[Any, ...] = ("pk", "failing_checks", *(Cast(name, TextField()) for name in _TIMES))
-_FOUND = ("failing_checks", "last_failed_at", "told_at", "facts", "run_id")
-_OPENED = ("monitor_id", "monitor_name", "task_name", "opened_at")
+_FOUND = ("failing_checks", "told_at", "facts", "run_id")
+_OPENED = ("monitor_id", "monitor_name", "task_name")
 _WISHES: tuple[Any, ...] = (
     *("monitor__repeat", "monitor__repeat_hours", "monitor__tell_recovery", "monitor__alert_after"),
     Cast("monitor__state__snoozed_until", TextField()),
@@ -58,10 +58,11 @@ def note_tracked(
     _stamp("closed_at", closed, now, using)
     failing = [(due, each, _found(each, outcome)) for due, outcome, each in changed if not each.incident.closed_at]
     lasting = [(each.incident.pk, *found) for _, each, found in failing if each.incident.pk]
-    update(Incident, ("id", *_FOUND), lasting, using)
+    update(Incident, ("id", *_FOUND), lasting, using, last_failed_at=now)
     opened = [(due.row, each.incident, found) for due, each, found in failing if each.incident.pk is None]
-    rows = [(row.id, row.name, row.task_name, now, *found) for row, _, found in opened]
-    for (_, incident, _), key in zip(opened, insert(Incident, (*_OPENED, *_FOUND), rows, using), strict=True):
+    rows = [(row.id, row.name, row.task_name, *found) for row, _, found in opened]
+    keys = insert(Incident, (*_OPENED, *_FOUND), rows, using, opened_at=now, last_failed_at=now)
+    for (_, incident, _), key in zip(opened, keys, strict=True):
         incident.pk = key
 
 
@@ -147,7 +148,9 @@ def _tracked(
 ) -> list[Tracked | None]:
     open_of = {monitor: _state_of(*row) for monitor, *row in known.values_list("monitor_id", *_STATE)}
     return [
-        _track(due, outcome, open_of.get(due.row.id), now) for due, outcome in zip(looked_at, outcomes, strict=True)
+        # Most are fine and were so: they are not worth a call.
+        None if outcome.is_as_expected and due.row.id not in open_of else _track(due, outcome, open_of, now)
+        for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
 
 
@@ -165,8 +168,8 @@ def _state_of(
     )
 
 
-def _track(due: Due, outcome: Outcome, incident: IncidentState | None, now: datetime) -> Tracked | None:
-    incident = after_check(incident, outcome.is_as_expected, now)
+def _track(due: Due, outcome: Outcome, open_of: Mapping[int, IncidentState], now: datetime) -> Tracked | None:
+    incident = after_check(open_of.get(due.row.id), outcome.is_as_expected, now)
     if incident is None:
         return None
     return Tracked(incident, facts_of(outcome, due.row.time_zone), due.notify_to, due.wishes)
@@ -188,4 +191,4 @@ def _found(tracked: Tracked, outcome: Outcome) -> tuple[Any, ...]:
     """The columns that each failing check writes."""
     incident = tracked.incident
     run_id = outcome.run.id if outcome.run else None
-    return incident.failing_checks, incident.last_failed_at, incident.told_at, tracked.facts.written, run_id
+    return incident.failing_checks, incident.told_at, tracked.facts.written, run_id

@@ -1,9 +1,8 @@
 """The newest run of a name, for any number of names in one statement.
 
 A probe is one step down an index, whatever the history holds. All probes travel as one JSON parameter, so that neither
-the statement nor the number of its parameters grows with them. SQLite's CTE must be materialized, else the JSON is read
-again for each row (measured: 1.5 times slower). PostgreSQL takes any JSON for a hundred probes; a limit says where they
-are fewer, else it would spend more time on compiling the statement than on one.
+the statement nor the number of its parameters grows with them. PostgreSQL takes any JSON for thousands of probes; a
+limit says where they are fewer, else it would spend more time on compiling the statement than on one.
 """
 
 import json
@@ -31,20 +30,29 @@ _COLUMNS = "run.id, run.task_id, run.status, {}, {}, {}, run.attempts".format(
     *(f"CAST(run.{name} AS text)" for name in ("submitted_at", "started_at", "finished_at"))
 )
 
+# Of each window the names that are looked for in it, as most share theirs; `first` is the place of its first name. On
+# both databases windows are materialized: else all of their names are read again for each one of them.
 _STATEMENT = {
     "postgresql": """
-SELECT probe.place - 1, {columns}
-FROM (SELECT place, item->>0 AS name, item->>3 AS context_type,
-        to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
-        to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
-      FROM json_array_elements(%s::json) WITH ORDINALITY AS items(item, place) LIMIT {probes}) AS probe
+WITH windows AS MATERIALIZED (
+  SELECT (item->>0)::integer AS first, item->>3 AS context_type, item->4 AS names,
+    to_timestamp(0) + (item->>1)::bigint * interval '1 microsecond' AS since,
+    to_timestamp(0) + (item->>2)::bigint * interval '1 microsecond' AS until
+  FROM json_array_elements(%s::json) AS items(item))
+SELECT probe.place, {columns}
+FROM (SELECT windows.first + nth::integer - 1 AS place, name, since, until, context_type
+      FROM windows CROSS JOIN LATERAL json_array_elements_text(windows.names) WITH ORDINALITY AS named(name, nth)
+      LIMIT {probes}) AS probe
 CROSS JOIN LATERAL ({search}) AS run
 """,
     "sqlite": """
-WITH probe(place, name, since, until, context_type) AS MATERIALIZED (
-  SELECT key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]')
-  FROM json_each(%s))
+WITH windows(first, since, until, context_type, names) AS MATERIALIZED (
+  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]')
+  FROM json_each(%s)),
+probe(place, name, since, until, context_type) AS MATERIALIZED (
+  SELECT windows.first + named.key, named.value, since, until, context_type
+  FROM windows, json_each(windows.names) AS named)
 SELECT probe.place, {columns}
 FROM probe JOIN {table} run ON run.id {among} ({search})
 """,
@@ -238,13 +246,27 @@ def _newest(
         among="=" if limit == 1 else "IN",
         probes=len(probes),
     )
-    time = cache(partial(_written, connection))  # many checks share their window
-    items = [f"[{_said(name)},{time(since)},{time(until)},{_said(kind)}]" for name, since, until, kind in probes]
+    windows, places = _by_window(probes, connection)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [f"[{','.join(items)}]", *only.parameters * len(searches)])
+        cursor.execute(statement, [windows, *only.parameters * len(searches)])
         rows = cursor.fetchall()
     _runs.turn(monotonic())
-    return [(row[0], _runs.of(row[1:])) for row in rows]
+    return [(places[row[0]], _runs.of(row[1:])) for row in rows]
+
+
+def _by_window(probes: Sequence[Probe], connection: Any) -> tuple[str, list[int]]:
+    """The windows of these probes as JSON, each with its names, and the probes' places in the order of all names."""
+    grouped: dict[tuple[datetime, datetime, str], list[int]] = {}
+    for place, probe in enumerate(probes):
+        grouped.setdefault(probe[1:], []).append(place)
+    time = cache(partial(_written, connection))
+    windows: list[str] = []
+    places: list[int] = []
+    for (since, until, kind), group in grouped.items():
+        names = ",".join([_said(probes[place].name) for place in group])
+        windows.append(f"[{len(places)},{time(since)},{time(until)},{_said(kind)},[{names}]]")
+        places += group
+    return f"[{','.join(windows)}]", places
 
 
 def _run(

@@ -81,7 +81,8 @@ class Alert(models.Model):
 class Delivery(models.Model):
     """The promise that an alert reaches an address; `message` is the mail that carries it, once there is one."""
 
-    alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries")
+    # Without an index of its own: that which lets an alert reach an address once begins with it.
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries", db_index=False)
     address = models.EmailField(max_length=320)
     # PROTECT: without its message a delivery would look as if it still had to be sent.
     message = models.ForeignKey(Message, models.PROTECT, null=True, blank=True, related_name="deliveries")

@@ -18,36 +18,42 @@ _VALUE = {"postgresql": "item.{column}::{type}", "sqlite": "json_extract(item.va
 Row = Sequence[Any]
 
 
-def insert(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str) -> list[int]:
-    """The ids of the new rows, in their order. Columns that are not named take their defaults."""
+def insert(
+    model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str, **same: Any
+) -> list[int]:
+    """The ids of the new rows, in their order; `same` is what all of them have. All other columns take their defaults."""
     if not rows:
         return []
     connection = connections[using]
     items, values = _items(model, columns, connection)
     statement = _INSERT.format(
-        table=model._meta.db_table, columns=", ".join(columns), values=", ".join(values), items=items
+        table=model._meta.db_table,
+        columns=", ".join([*columns, *same]),
+        values=", ".join([*values, *["%s"] * len(same)]),
+        items=items,
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_written(columns, rows, connection)])
+        cursor.execute(statement, [*_prepared(model, same, connection), _written(columns, rows, connection)])
         # Keys are given in the rows' order; in which they come back, no database promises.
         return sorted(key for (key,) in cursor.fetchall())
 
 
-def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str) -> None:
-    """Writes each row's other columns where the first column has its value."""
+def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str, **same: Any) -> None:
+    """Writes each row's other columns, and what is the `same` in all, where the first column has its value."""
     if not rows:
         return
     connection = connections[using]
     items, (value_of_key, *values) = _items(model, columns, connection)
+    changes = [f"{column} = {value}" for column, value in zip(columns[1:], values, strict=True)]
     statement = _UPDATE.format(
         table=model._meta.db_table,
         key=columns[0],
         value_of_key=value_of_key,
-        changes=", ".join(f"{column} = {value}" for column, value in zip(columns[1:], values, strict=True)),
+        changes=", ".join([*changes, *(f"{column} = %s" for column in same)]),
         items=items,
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_written(columns, rows, connection)])
+        cursor.execute(statement, [*_prepared(model, same, connection), _written(columns, rows, connection)])
 
 
 def _items(model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper) -> tuple[str, list[str]]:
@@ -63,6 +69,11 @@ def _items(model: type[models.Model], columns: Sequence[str], connection: BaseDa
         value.format(column=column, type=kind, place=place)
         for place, (column, kind) in enumerate(zip(columns, types, strict=True))
     ]
+
+
+def _prepared(model: type[models.Model], same: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    field = model._meta.get_field
+    return [field(name).get_db_prep_save(value, connection) for name, value in same.items()]  # type: ignore[union-attr]
 
 
 def _written(columns: Sequence[str], rows: Sequence[Row], connection: BaseDatabaseWrapper) -> str:

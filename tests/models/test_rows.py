@@ -85,6 +85,15 @@ def test_columns_that_are_not_named_take_their_defaults_or_stay() -> None:
     assert (state.next_check_at, state.snoozed_until) == (NOW, NOW)
 
 
+def test_what_all_rows_share_is_written_to_each_of_them() -> None:
+    shared = {"task_name": "t", "opened_at": NOW, "last_failed_at": ago(hours=1), "facts": {"kind": "mismatch"}}
+    keys = insert(Incident, ("monitor_name",), [("a",), ("b",)], database_alias(), **shared)
+    assert [stored(key, "monitor_name", *shared) for key in keys] == [{"monitor_name": name, **shared} for name in "ab"]
+    update(Incident, ("id", "failing_checks"), [(key, 2) for key in keys], database_alias(), closed_at=NOW, facts={})
+    changed = {"failing_checks": 2, "closed_at": NOW, "facts": {}}
+    assert [stored(key, *changed) for key in keys] == [changed, changed]
+
+
 def test_no_rows_are_no_statement_and_many_are_one() -> None:
     row = {"monitor_name": "m", "task_name": "t", "opened_at": NOW, "last_failed_at": NOW, "facts": {}}
     for rows, statements in (([], 0), ([row] * 3_000, 1)):
