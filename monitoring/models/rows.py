@@ -21,7 +21,7 @@ Row = Sequence[Any]
 def insert(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str, **same: Any
 ) -> list[int]:
-    """The ids of the new rows, in their order; `same` is what all of them have. All other columns take their defaults."""
+    """The ids of the new rows, in their order; `same` is what all of them have. Other columns take their defaults."""
     if not rows:
         return []
     connection = connections[using]
