@@ -30,11 +30,11 @@ from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
-# Seconds. No linger costs more under load, a longer one loses more when the process is killed: ends, since a run whose
-# start was not written is found all the same. So it goes on while nothing ends, in a process that only enqueues.
-QUIET = 0.1
-LINGER = 0.006
-LINGERS_MAX = 4
+# Under load it waits until so many runs have ended, or so many seconds have passed. Fewer cost more, more lose more when
+# the process is killed: ends, since a run whose start was not written is found all the same.
+ENDS_AT_ONCE = 6
+LINGER = 0.024
+QUIET = 0.1  # seconds after which an event is the first, and does not wait
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
 FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
 LEAVE_WITHIN = 1.0  # where nothing is left to write
@@ -144,7 +144,9 @@ class Writer:
         self._lock = Lock()
         self._touching = RLock()  # the database
         self._end = Event()
-        self._must_hurry = False
+        self._ended = 0  # since it last took what waits
+        self._patience = Lock()  # opened to end the linger; unlike an event it may be, in a signal's handler too
+        self._patience.acquire()
         self._is_closed = False
         self._taken: Sequence[RunEvent] = ()
 
@@ -161,7 +163,9 @@ class Writer:
         if self._queue.qsize() < (2 * EVENTS_MAX if ends else EVENTS_MAX):
             self._queue.put(seen)
             if ends:
-                self._must_hurry = True
+                self._ended += 1  # two threads may count one: it then waits a little longer
+                if self._ended >= ENDS_AT_ONCE:
+                    self._hurry()
         else:
             self._count_dropped()
             _event_of(seen)  # its end says what it said only if that was made
@@ -182,7 +186,7 @@ class Writer:
             return True
         self._start()
         self._queue.put(mark := Event())
-        self._must_hurry = True
+        self._hurry()
         return mark.wait(timeout)
 
     def close(self, timeout: float = FLUSH_WITHIN) -> None:
@@ -192,7 +196,7 @@ class Writer:
             return
         left = len(self._taken) + self._queue.qsize()
         self._queue.put(self._end)
-        self._must_hurry = True
+        self._hurry()
         if not self._end.wait(timeout if left else min(timeout, LEAVE_WITHIN)) and left:
             left = len(self._taken) + self._queue.qsize() - 1
             logger.error("The database is away: %d events of runs are lost with this process", left)
@@ -204,6 +208,10 @@ class Writer:
     def go_on(self) -> None:
         with suppress(RuntimeError):  # it was not paused
             self._touching.release()
+
+    def _hurry(self) -> None:
+        with suppress(RuntimeError):  # it is open already
+            self._patience.release()
 
     def _start(self) -> None:
         """Starts the thread, unless it lives."""
@@ -236,8 +244,8 @@ class Writer:
         while mark is not self._end:
             first = self._next(beat_at)
             if monotonic() - wrote_at < QUIET and not isinstance(first, Event | None):
-                self._linger()
-            self._must_hurry = False
+                self._patience.acquire(timeout=LINGER)
+            self._ended = 0
             self._taken, mark = self._take(first)
             self.answering.note(self._taken)
             if self.answering.must_beat() and monotonic() - beat_at >= BEAT_EVERY.total_seconds():
@@ -252,12 +260,6 @@ class Writer:
                 connections[database_alias()].close()
             if mark:
                 mark.set()
-
-    def _linger(self) -> None:
-        for _ in range(LINGERS_MAX):
-            sleep(LINGER)
-            if self._must_hurry:
-                break
 
     def _next(self, beat_at: float) -> RunEvent | Sighting | Event | None:
         """What comes next; None when it is time to beat, or when nothing came for long."""
