@@ -264,7 +264,7 @@ def _announced(
     if decision is Decision.RECOVERED:
         recipients = told.get(tracked.incident.pk or 0, ())
         return Announcement(tracked.facts, recipients, tracked.incident) if recipients else None
-    return Announcement(tracked.facts, tracked.notify_to or superusers, tracked.incident)
+    return Announcement(tracked.facts, tracked.notify_to or superusers, tracked.incident, is_noted=True)
 
 
 def _spoken_of(announcements: Sequence[Announcement]) -> list[Incident | IncidentState]:

@@ -57,8 +57,8 @@ def note_tracked(
     closed = [each.incident.pk for _, _, each in changed if each.incident.pk and each.incident.closed_at]
     _stamp("closed_at", closed, now, using)
     failing = [(due, each, _found(each, outcome)) for due, outcome, each in changed if not each.incident.closed_at]
-    lasting = [(each.incident.pk, *found) for _, each, found in failing if each.incident.pk]
-    update(Incident, ("id", *_FOUND), lasting, using, last_failed_at=now)
+    lasting = [(*found, each.incident.pk) for _, each, found in failing if each.incident.pk]
+    update(Incident, (*_FOUND, "id"), lasting, using, last_failed_at=now)
     opened = [(due.row, each.incident, found) for due, each, found in failing if each.incident.pk is None]
     rows = [(row.id, row.name, row.task_name, *found) for row, _, found in opened]
     keys = insert(Incident, (*_OPENED, *_FOUND), rows, using, opened_at=now, last_failed_at=now)

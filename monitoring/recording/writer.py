@@ -30,8 +30,8 @@ from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
-# Under load it waits until so many runs have ended, or so many seconds have passed. Fewer cost more, more lose more when
-# the process is killed: ends, since a run whose start was not written is found all the same.
+# Under load it waits until so many runs have ended, or so many seconds have passed. Fewer cost more, more lose more
+# when the process is killed: ends, since a run whose start was not written is found all the same.
 ENDS_AT_ONCE = 6
 LINGER = 0.024
 QUIET = 0.1  # seconds after which an event is the first, and does not wait

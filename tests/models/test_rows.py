@@ -63,7 +63,7 @@ def test_inserted_rows_are_read_by_the_orm_as_they_were_given(rows: list[dict[st
 def test_an_update_is_what_saving_each_row_would_be(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     keys = insert_incidents(rows)
     changes = [
-        {"id": key, "last_failed_at": data.draw(_instants), "facts": data.draw(_json), "failing_checks": number + 2}
+        {"last_failed_at": data.draw(_instants), "facts": data.draw(_json), "failing_checks": number + 2, "id": key}
         for number, key in enumerate(keys)
     ]
     columns = list(changes[0])
@@ -80,7 +80,7 @@ def test_columns_that_are_not_named_take_their_defaults_or_stay() -> None:
     assert (incident.failing_checks, incident.acknowledged_by, incident.closed_at) == (1, "", None)
     monitor = make_monitor(due_at=ago(days=1))
     MonitorState.objects.update(snoozed_until=NOW)
-    update(MonitorState, ("monitor_id", "next_check_at"), [(monitor.pk, NOW)], database_alias())
+    update(MonitorState, ("next_check_at", "monitor_id"), [(NOW, monitor.pk)], database_alias())
     state = MonitorState.objects.get()
     assert (state.next_check_at, state.snoozed_until) == (NOW, NOW)
 
@@ -89,14 +89,14 @@ def test_what_all_rows_share_is_written_to_each_of_them() -> None:
     shared = {"task_name": "t", "opened_at": NOW, "last_failed_at": ago(hours=1), "facts": {"kind": "mismatch"}}
     keys = insert(Incident, ("monitor_name",), [("a",), ("b",)], database_alias(), **shared)
     assert [stored(key, "monitor_name", *shared) for key in keys] == [{"monitor_name": name, **shared} for name in "ab"]
-    update(Incident, ("id", "failing_checks"), [(key, 2) for key in keys], database_alias(), closed_at=NOW, facts={})
+    update(Incident, ("failing_checks", "id"), [(2, key) for key in keys], database_alias(), closed_at=NOW, facts={})
     changed = {"failing_checks": 2, "closed_at": NOW, "facts": {}}
     assert [stored(key, *changed) for key in keys] == [changed, changed]
 
 
-def test_no_rows_are_no_statement_and_many_are_one() -> None:
+def test_no_rows_are_no_statement_and_many_are_sent_as_one_and_sqlite_is_asked_for_their_keys() -> None:
     row = {"monitor_name": "m", "task_name": "t", "opened_at": NOW, "last_failed_at": NOW, "facts": {}}
-    for rows, statements in (([], 0), ([row] * 3_000, 1)):
+    for rows, statements in (([], 0), ([row] * 3_000, 2 if connection.vendor == "sqlite" else 1)):
         with CaptureQueriesContext(connection) as asked:
             insert_incidents(rows)
         assert len(asked) == statements
