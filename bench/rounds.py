@@ -18,8 +18,10 @@ def main() -> None:
     options = parser.parse_args()
     with site(options):
         from bench import data
+        from monitoring.tasks import spare_what_stays
 
         data.fill(options.runs)
+        spare_what_stays()  # as a worker does when it starts
         checks, of_checks = measure_checks(options)
         rounds, of_rounds = measure_rounds(options)
         report.keep(options, "rounds", f"{checks}\n\n{rounds}", {"checks": of_checks, "rounds": of_rounds})
@@ -108,10 +110,8 @@ def measure_rounds(options: Any) -> tuple[str, list[dict[str, Any]]]:
     """Whole ticks without sending; the first of a storm opens its incidents, the next carries them on."""
     from bench import data
     from monitoring.models import Heartbeat
-    from monitoring.tasks import spare_what_stays
     from monitoring.tick import tick
 
-    spare_what_stays()  # as a worker does when it starts
     rows, figures = [], []
     cases = [
         ("2 % fail", {"failing": 0.02}),

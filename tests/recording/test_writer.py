@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event, current_thread, get_ident
+from time import sleep
 from typing import Any
 
 import pytest
@@ -161,6 +162,33 @@ def test_what_comes_together_goes_in_one_statement(writer: Writer, upserts: list
     assert writer.flush()
     assert len(upserts) <= 3
     assert statuses() == {f"{number}": "Cancelled" for number in range(50)}
+
+
+def test_under_load_it_waits_until_some_runs_have_ended(
+    writer: Writer, upserts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER", 60.0)
+    monkeypatch.setattr(module, "QUIET", 60.0)
+    writer.put(make_event("first"))
+    wait_for(lambda: "first" in statuses(), 2)
+    ends = [make_event(f"{number}", "Completed", 2, finished_at=NOW) for number in range(module.ENDS_AT_ONCE)]
+    for end in ends[:-1]:
+        writer.put(make_event(end.task_id))
+        writer.put(end)
+    sleep(0.2)
+    assert len(upserts) == 1
+    writer.put(ends[-1])
+    wait_for(lambda: len(statuses()) == 1 + len(ends), 2)
+    assert len(upserts) == 2
+    writer.put(make_event("last"))
+    assert writer.flush(2), "who asks for it waits for nobody"
+
+
+def test_where_too_little_ends_it_does_not_wait_for_ever(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET", 60.0)
+    for number in range(3):
+        writer.put(make_event(f"{number}"))
+        wait_for(lambda number=number: f"{number}" in statuses(), 2)
 
 
 def test_more_than_a_statement_takes_goes_in_several(writer: Writer, upserts: list[str]) -> None:
