@@ -96,7 +96,7 @@ def event_of(
     is_waiting = meaning.status is RunStatus.QUEUED
     if is_start:
         setattr(request, _STARTED_AT, now)
-    is_told_where_it_ran = hasattr(request, _STARTED_AT)
+    is_told_elsewhere = not hasattr(request, _STARTED_AT)
     started_at = _started_at(request) if is_start or meaning.ends else None
     status = RunStatus.PENDING if is_waiting and _is_for_later(request, now) else meaning.status
     signature = _signature(task)
@@ -113,7 +113,7 @@ def event_of(
         started_at=started_at,
         finished_at=now if meaning.ends else None,
         attempts=int(is_start),
-        attempts_at_least=_attempts_at_least(request) if started_at and not is_told_where_it_ran else 0,
+        attempts_at_least=_attempts_at_least(request) if started_at and (request.retries or is_told_elsewhere) else 0,
         errors=_errors(meaning, error, cause),
         parameters=parameters,
         context_id=context_id,
@@ -132,7 +132,9 @@ def _attempt(request: Context) -> int:
 
 
 def _attempts_at_least(request: Context) -> int:
-    """For the main process, since a child that is killed may not have written its start."""
+    """For the main process, since a child that is killed may not have written its start; and after a retry, since
+    the child that ran the attempt before may write later.
+    """
     return int((request.replaced_task_nesting or 0) + (request.retries or 0)) + 1
 
 

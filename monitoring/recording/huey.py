@@ -35,7 +35,7 @@ from monitoring.recording.meaning import Meaning
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import is_simple, written_error, written_reason
 from monitoring.recording.workers import waiting_runs
-from monitoring.recording.writer import answer_for_runs, close, flush, observe
+from monitoring.recording.writer import answer_for_runs, close, flush, not_recorded, note, observe
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import one_line, storable, storable_name
 
@@ -121,6 +121,10 @@ class TaskSighting(NamedTuple):
     def ends(self) -> bool:
         return self.meaning.ends
 
+    @property
+    def is_retried(self) -> bool:
+        return self.meaning.status is RunStatus.INVALIDATED
+
     def event(self) -> RunEvent | None:
         """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
         meaning, known, at = self.meaning, self.run, self.at
@@ -191,7 +195,10 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            observe(partial(sighting_of, signal, task, exc, instant(), queue), signal, "of", task.name, task.id)
+            try:  # each call more costs a task that comes after others' code as much as ten of these in a row
+                note(sighting_of(signal, task, exc, instant(), queue))
+            except Exception as error:
+                not_recorded(error, signal, "of", task.name, task.id)
 
     def record_raised(meaning: Meaning, task: Any, error: BaseException) -> None:
         if type(task) not in unrecorded:
@@ -276,29 +283,27 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
 def sighting_of(signal: str, task: Any, exc: BaseException | None, now: datetime, queue: Queue) -> TaskSighting:
     """What a signal shows. Raises KeyError for one that the Huey known here does not have."""
     meaning = SIGNALS[signal]
-    return _sighted(meaning, task, now, _errors(meaning, exc), queue)
+    errors = _errors(meaning, exc) if exc or meaning.reason else ""
+    known = getattr(task, _KNOWN, None) or _known(task)
+    return TaskSighting(meaning, known, task.retries, task.eta, now, errors, queue)
 
 
 def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: datetime, queue: Queue) -> TaskSighting:
     errors = written_reason(meaning.reason, error) if meaning.reason else written_error(error)
-    return _sighted(meaning, task, now, errors, queue)
-
-
-def _sighted(meaning: Meaning, task: Any, now: datetime, errors: str, queue: Queue) -> TaskSighting:
-    return TaskSighting(meaning, _known(task), task.retries, task.eta, now, errors, queue)
+    known = getattr(task, _KNOWN, None) or _known(task)
+    return TaskSighting(meaning, known, task.retries, task.eta, now, errors, queue)
 
 
 def _known(task: Any) -> Known:
-    known: Known | None = getattr(task, _KNOWN, None)
-    if known is None:
-        # A task that asks for itself is among its own arguments while it runs.
-        args, kwargs = tuple(task.args), {name: value for name, value in task.kwargs.items() if value is not task}
-        known = Known(task.id, task.name, (task.__class__, args, kwargs))
-        # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor
-        # is it held, for it may be large, and thousands wait while the database is away.
-        if not all(map(is_simple, (*args, *kwargs.values()))):
-            known.put_into_words()
-        setattr(task, _KNOWN, known)
+    """Noted on the task, which is seen for the first time."""
+    # A task that asks for itself is among its own arguments while it runs.
+    args, kwargs = tuple(task.args), {name: value for name, value in task.kwargs.items() if value is not task}
+    known = Known(task.id, task.name, (task.__class__, args, kwargs))
+    # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor is
+    # it held, for it may be large, and thousands wait while the database is away.
+    if not all(map(is_simple, (*args, *kwargs.values()))):
+        known.put_into_words()
+    setattr(task, _KNOWN, known)
     return known
 
 

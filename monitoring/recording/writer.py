@@ -47,12 +47,14 @@ EVENTS_MAX = 50_000  # that wait in memory, most of them about a kilobyte
 class Sighting(Protocol):
     """Something seen of a run, of which the event can be made when there is time, in the writer's thread.
 
-    Nothing that it holds is large, or may change until then. `ends` says whether the run is over. There is no event if
-    it says nothing new.
+    Nothing that it holds is large, or may change until then. `ends` says whether the attempt is over, `is_retried`
+    whether another is about to begin. There is no event if it says nothing new.
     """
 
     @property
     def ends(self) -> bool: ...
+    @property
+    def is_retried(self) -> bool: ...
     def event(self) -> RunEvent | None: ...
 
 
@@ -62,13 +64,22 @@ def observe(make: Callable[[], RunEvent | Sighting], *what: object) -> None:
     It is made here and now, in the caller. `what` says what it was, if it cannot be.
     """
     try:
-        seen = make()
-        if not _is_tested():
-            _writer.put(seen)
-        elif event := _event_of(seen):
-            write_at_once(event)
-    except Exception:
-        logger.exception("Not recorded: %s", one_line(" ".join(map(str, what))))
+        note(make())
+    except Exception as error:
+        not_recorded(error, *what)
+
+
+def note(seen: RunEvent | Sighting) -> None:
+    """The same of what was made already; it may raise."""
+    if not _is_tested():
+        _writer.put(seen)
+    elif event := _event_of(seen):
+        write_at_once(event)
+
+
+def not_recorded(error: Exception, *what: object) -> None:
+    """Logs what kept an event from being noted."""
+    logger.error("Not recorded: %s", one_line(" ".join(map(str, what))), exc_info=error)
 
 
 def flush(timeout: float = FLUSH_WITHIN) -> bool:
@@ -164,7 +175,8 @@ class Writer:
             self._queue.put(seen)
             if ends:
                 self._ended += 1  # two threads may count one: it then waits a little longer
-                if self._ended >= ENDS_AT_ONCE:
+                # Another process may begin the next attempt at once, and tell of it before this one does.
+                if self._ended >= ENDS_AT_ONCE or seen.is_retried:
                     self._hurry()
         else:
             self._count_dropped()

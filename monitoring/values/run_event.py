@@ -65,3 +65,7 @@ class RunEvent(NamedTuple):
     @property
     def ends(self) -> bool:
         return self.finished_at is not None
+
+    @property
+    def is_retried(self) -> bool:
+        return self.status is RunStatus.INVALIDATED

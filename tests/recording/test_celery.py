@@ -12,15 +12,17 @@ from uuid import uuid4
 import pytest
 from billiard.exceptions import WorkerLostError
 from celery import signals, states
+from celery.app.task import Context
 from celery.app.trace import trace_task
 from celery.utils.dispatch import Signal
 from kombu import Connection
 from kombu.exceptions import EncodeError
 
-from monitoring.models import BackgroundTask, Heartbeat
+from monitoring.models import BackgroundTask, Heartbeat, database_alias
 from monitoring.recording import celery as recorder
 from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import MASK
+from monitoring.recording.upsert import upsert
 from tests.app import celery as shop
 from tests.consumer import wait_for
 from tests.services import redis_server
@@ -277,6 +279,21 @@ def test_what_a_main_process_tells_of_a_childs_end_belongs_to_the_attempt_that_i
     assert (run.status, run.errors) == ("Stopped", "Its worker was lost: signal 9")
     assert run.started_at == datetime.fromtimestamp(received.time_start, UTC)
     assert run.attempts == 2, "the child had no time to tell its start"
+
+
+def test_attempts_are_counted_though_the_child_that_ran_the_first_one_tells_of_it_later() -> None:
+    told = {
+        retries: [
+            recorder.event_of(recorder.SIGNALS[signal], request, shop.succeed, instant())
+            for signal in ("task_prerun", end)
+        ]
+        for retries, end in enumerate(("task_retry", "task_success"))
+        for request in [Context(id="17", retries=retries, args=[ORDER], kwargs={})]
+    }
+    for retries in (1, 0):
+        upsert(told[retries], database_alias())
+    run = BackgroundTask.objects.get()
+    assert (run.status, run.attempts) == ("Completed", 2)
 
 
 @pytest.mark.usefixtures("_connected")

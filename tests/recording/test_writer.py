@@ -111,7 +111,7 @@ class Seen:
     """Something seen whose event is made later."""
 
     def __init__(self, event: RunEvent | Exception | None, ends: bool = False) -> None:
-        self._event, self.ends = event, ends
+        self._event, self.ends, self.is_retried = event, ends, False
         self.made_by: list[str] = []
 
     def event(self) -> RunEvent | None:
@@ -182,6 +182,17 @@ def test_under_load_it_waits_until_some_runs_have_ended(
     assert len(upserts) == 2
     writer.put(make_event("last"))
     assert writer.flush(2), "who asks for it waits for nobody"
+
+
+def test_an_attempt_that_is_followed_by_another_is_written_before_that_can_be(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER", 60.0)
+    monkeypatch.setattr(module, "QUIET", 60.0)
+    writer.put(make_event("first"))
+    wait_for(lambda: "first" in statuses(), 2)
+    writer.put(make_event("retried", "Invalidated", 3, finished_at=NOW))
+    wait_for(lambda: "retried" in statuses(), 2)
 
 
 def test_where_too_little_ends_it_does_not_wait_for_ever(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
