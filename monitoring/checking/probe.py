@@ -163,15 +163,14 @@ def _with_those_that_waited(
     found: dict[int, RunFacts], probes: Sequence[Probe], using: str, only: Filter
 ) -> dict[int, RunFacts]:
     """Each as it stood; where none had started, one that has since may have been recorded later than what was found."""
-    past = [
-        place
-        for place, probe in enumerate(probes)
-        if probe.until != END_OF_TIME and not (place in found and found[place].started_at)
-    ]
-    waited = _newest([probes[place] for place in past], using, WAITED, only, runs=_NEXT_RUNS, order=_BY_RECORD)
+    past = [place for place, probe in enumerate(probes) if probe.until != END_OF_TIME]
+    if not past:
+        return found
+    waiting = [place for place in past if not (place in found and found[place].started_at)]
+    waited = _newest([probes[place] for place in waiting], using, WAITED, only, runs=_NEXT_RUNS, order=_BY_RECORD)
     for nth, run in waited:
-        known = found.get(past[nth])
-        found[past[nth]] = max(known, run, key=_recorded) if known else run
+        known = found.get(waiting[nth])
+        found[waiting[nth]] = max(known, run, key=_recorded) if known else run
     return {place: _as_of(run, probes[place].until) for place, run in found.items()}
 
 
