@@ -60,7 +60,7 @@ def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row
         return
     connection = connections[using]
     items, (*values, value_of_key) = _items(model, columns, connection)
-    changes = [f"{column} = {value}" for column, value in zip(columns, values, strict=False)]
+    changes = [f"{column} = {value}" for column, value in zip(columns[:-1], values, strict=True)]
     statement = _UPDATE[connection.vendor].format(
         table=model._meta.db_table,
         key=columns[-1],

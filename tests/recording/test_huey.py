@@ -909,6 +909,14 @@ def test_what_a_signal_showed_is_told_though_the_task_has_changed_when_its_event
     assert (event.status, event.parameters) == ("Invalidated", '{"number": 1, "day": 2}')
 
 
+def test_only_a_signal_that_another_attempt_follows_is_not_kept_waiting_for_others(huey: MemoryHuey) -> None:
+    @huey.task(retries=1)
+    def report() -> None: ...
+
+    shown = {signal: sighting_of(signal, report.s(), None, NOW, Queue("huey", utc=True)) for signal in SIGNALS}
+    assert [signal for signal, sighting in shown.items() if sighting.is_retried] == ["retrying"]
+
+
 def test_who_changes_an_argument_later_does_not_change_the_record(huey: MemoryHuey) -> None:
     order = {"lines": [1]}
 

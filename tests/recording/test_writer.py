@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event, current_thread, get_ident
-from time import sleep
 from typing import Any
 
 import pytest
@@ -175,7 +174,7 @@ def test_under_load_it_waits_until_some_runs_have_ended(
     for end in ends[:-1]:
         writer.put(make_event(end.task_id))
         writer.put(end)
-    sleep(0.2)
+    wait_for(lambda: writer._queue.qsize() == 2 * len(ends[:-1]) - 1, 2)  # it has seen the first of these
     assert len(upserts) == 1
     writer.put(ends[-1])
     wait_for(lambda: len(statuses()) == 1 + len(ends), 2)
