@@ -5,7 +5,7 @@ An incident's next mail to an address is not written before the one before was s
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -18,15 +18,18 @@ from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.states import MessageState, in_state
 from monitoring.conf import conf
 from monitoring.models import Alert, Delivery, Message
+from monitoring.models.rows import update
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import Facts
 
 logger = logging.getLogger("monitoring")
 
 GATHERED_FOR = timedelta(minutes=5)
-CARRIED_MAX = 5_000  # deliveries of one message: a statement names them all, and no database takes any number
+WRITTEN_AT_ONCE = 100  # messages: fewer are slower, more are in the memory together
+CARRIED_MAX = 5_000  # deliveries of these: a statement names them all, and no database takes any number
 
 Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
+Worded = tuple["Letter", Mail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def compose(now: datetime, using: str, gather: Gather = without_evidence) -> lis
     # Asked after the deliveries: what another dispatch composes meanwhile is seen in one of the two.
     letters = list(_letters(deliveries, _on_their_way(using), _unanswered(using), now))
     evidence = _evidence(letters, now, gather)
-    return [message for letter in letters for message in _messages(letter, evidence, now, using)]
+    worded = (each for letter in letters for each in _worded(letter, evidence))
+    return [message for together in _in_parts(worded) for message in _write(together, now, using)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +141,16 @@ def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[
     return dict(zip(alerts, gathered, strict=True))
 
 
-def _messages(letter: Letter, evidence_of: dict[int, Evidence], now: datetime, using: str) -> Iterator[Message]:
-    """One, unless something in it cannot be put into words: that waits alone, and the others go without it."""
+def _worded(letter: Letter, evidence_of: dict[int, Evidence]) -> Iterator[Worded]:
+    """One mail, unless something in it cannot be put into words: that waits alone, and the others go without it."""
     evidence = [evidence_of[delivery.alert_id] for delivery in letter.deliveries]
     words = _words(letter, evidence) or _words(letter, [NOTHING] * len(evidence))
     if words:
-        message = _write(letter, words, now, using)
-        yield from [message] if message else []
+        yield letter, words
     elif len(letter.deliveries) > 1:
         middle = len(letter.deliveries) // 2
         for part in (slice(middle), slice(middle, None)):
-            half = Letter(letter.address, letter.deliveries[part], letter.facts[part])
-            yield from _messages(half, evidence_of, now, using)
+            yield from _worded(Letter(letter.address, letter.deliveries[part], letter.facts[part]), evidence_of)
 
 
 def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:
@@ -163,22 +165,43 @@ def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:
         return None
 
 
-def _write(letter: Letter, words: Mail, now: datetime, using: str) -> Message | None:
-    """None if another dispatch composed some of these meanwhile."""
-    is_alone = len(letter.deliveries) == 1
+def _in_parts(worded: Iterable[Worded]) -> Iterator[list[Worded]]:
+    """As many together as one transaction is to write."""
+    part: list[Worded] = []
+    carried = 0
+    for letter, words in worded:
+        carried += len(letter.deliveries)
+        if len(part) == WRITTEN_AT_ONCE or carried > CARRIED_MAX:
+            yield part
+            part, carried = [], len(letter.deliveries)
+        part.append((letter, words))
+    if part:
+        yield part
+
+
+def _write(worded: Sequence[Worded], now: datetime, using: str) -> list[Message]:
+    """Without those of which another dispatch composed something meanwhile."""
     with transaction.atomic(using=using):
-        message = Message.objects.using(using).create(
-            address=letter.address,
-            subject=words.subject,
-            text=words.text,
-            html=words.html,
-            thread=thread_of(letter.deliveries[0].alert.incident) if is_alone else "",
-            created_at=now,
-            next_attempt_at=now,
+        keys = [delivery.pk for letter, _ in worded for delivery in letter.deliveries]
+        pending = Delivery.objects.using(using).filter(pk__in=keys, message=None).order_by("pk")
+        free = set(pending.select_for_update().values_list("pk", flat=True))
+        ours = [each for each in worded if all(delivery.pk in free for delivery in each[0].deliveries)]
+        messages = Message.objects.using(using).bulk_create(
+            Message(
+                address=letter.address,
+                subject=words.subject,
+                text=words.text,
+                html=words.html,
+                thread=thread_of(letter.deliveries[0].alert.incident) if len(letter.deliveries) == 1 else "",
+                created_at=now,
+                next_attempt_at=now,
+            )
+            for letter, words in ours
         )
-        keys = [delivery.pk for delivery in letter.deliveries]
-        ours = Delivery.objects.using(using).filter(pk__in=keys, message=None)
-        if ours.update(message=message) == len(keys):
-            return message
-        transaction.set_rollback(True, using=using)
-    return None
+        carried = [
+            (message.pk, delivery.pk)
+            for message, (letter, _) in zip(messages, ours, strict=True)
+            for delivery in letter.deliveries
+        ]
+        update(Delivery, ("message_id", "id"), carried, using)
+    return messages

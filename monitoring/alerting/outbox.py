@@ -29,7 +29,7 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))
 RETRY_FOR = timedelta(days=1)
 DEADLY_FROM = 20  # attempts; fewer that ended with their senders were restarts, or an outage of a day
 PATIENCE = timedelta(seconds=20)  # what a dispatch in the background spends on servers that do not answer
-LOOKED_AT = 10  # messages read at once
+LOOKED_AT = 50  # messages read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,13 @@ def _is_free(now: datetime) -> Q:
 
 
 def _claim(message: Message, now: datetime, using: str) -> bool:
-    """Whether it is ours: another sender that took it meanwhile has counted an attempt."""
-    unsent = Message.objects.using(using).filter(_is_free(now), pk=message.pk, sent_at=None, gave_up_at=None)
-    as_read = unsent.filter(attempts=message.attempts)
+    """Whether it is ours: another sender that took it meanwhile has counted an attempt.
+
+    What its server has told of meanwhile is sent, whoever sent it.
+    """
+    as_read = Message.objects.using(using).filter(
+        pk=message.pk, sent_at=None, attempts=message.attempts, leased_until=message.leased_until
+    )
     message.attempts += 1
     message.leased_until = now + LEASE
     return bool(as_read.update(attempts=message.attempts, leased_until=message.leased_until))

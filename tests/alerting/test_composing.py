@@ -1,10 +1,12 @@
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core import mail as django_mail
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from monitoring.alerting import composing, digest, variables
 from monitoring.alerting.composing import compose
@@ -139,6 +141,37 @@ def test_what_another_dispatch_composed_meanwhile_is_not_composed_again(happenin
     happening(another_dispatch)
     assert compose_now() == []
     assert [message.subject for message in Message.objects.all()] == ["theirs"]
+
+
+def test_of_what_was_written_together_another_dispatch_takes_away_only_its_own(happening: Any) -> None:
+    owe_to("a@example.com")
+    theirs = owe_to("b@example.com")
+    owe_to("c@example.com")
+
+    def another_dispatch() -> str:
+        message = Message.objects.create(address="b@example.com", subject="theirs", created_at=NOW, next_attempt_at=NOW)
+        return str(Delivery.objects.filter(alert=theirs, message=None).update(message=message))
+
+    happening(another_dispatch)
+    assert [message.address for message in compose_now()] == ["a@example.com", "c@example.com"]
+    assert {(each.address, each.message.address) for each in Delivery.objects.select_related("message")} == {
+        (address, address) for address in ("a@example.com", "b@example.com", "c@example.com")
+    }
+    assert Message.objects.exclude(subject="theirs").count() == 2
+
+
+@pytest.mark.parametrize(("messages", "transactions"), [(1, 1), (3, 1), (4, 2), (7, 3)])
+def test_messages_are_written_together_as_many_as_one_transaction_is_to_write(
+    monkeypatch: pytest.MonkeyPatch, messages: int, transactions: int
+) -> None:
+    monkeypatch.setattr(composing, "WRITTEN_AT_ONCE", 3)
+    for number in range(messages):
+        owe_to(f"somebody-{number}@example.com")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(compose_now()) == messages
+    written = [query for query in queries if query["sql"].startswith('INSERT INTO "monitoring_message"')]
+    assert len(written) == transactions
+    assert Delivery.objects.filter(message=None).count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -312,7 +345,10 @@ def test_no_message_carries_more_than_a_statement_can_name(
     monkeypatch.setattr(composing, "CARRIED_MAX", 3)
     for number in range(7):
         owe_to(OPS, task_name=f"task_{number}")
-    assert sorted(message.deliveries.count() for message in compose_now()) == [1, 3, 3]
+    with CaptureQueriesContext(connection) as queries:
+        assert sorted(message.deliveries.count() for message in compose_now()) == [1, 3, 3]
+    asked = [re.search(r'"id" IN \(([^)]*)\)', query["sql"]) for query in queries]
+    assert sorted(len(keys[1].split(",")) for keys in asked if keys) == [1, 3, 3]
 
 
 # Threads

@@ -21,7 +21,7 @@ LONG = 60  # seconds that a mail server takes for its answer, so that the killed
 STATEMENTS = {
     "the deliveries are written, nothing is committed": ('INSERT INTO "?monitoring_delivery"? ', Moment.AFTER),
     "judged and committed, nothing is composed": ('INSERT INTO "?monitoring_delivery"? ', Moment.COMMITTED),
-    "a mail is composed, not committed": ('UPDATE "monitoring_delivery"', Moment.AFTER),
+    "a mail is composed, not committed": ('UPDATE "?monitoring_delivery"? ', Moment.AFTER),
     "a mail is composed and committed": ('INSERT INTO "monitoring_message"', Moment.COMMITTED),
     "a mail is claimed, not sent": ('UPDATE "monitoring_message"', Moment.COMMITTED),
     "a mail is sent, not stamped": (r'UPDATE "monitoring_message" SET ((?!WHERE).)*"sent_at" =', Moment.BEFORE),
