@@ -31,8 +31,9 @@ from monitoring.values.text import one_line
 logger = logging.getLogger("monitoring")
 
 # Under load it waits until so many runs have ended, or so many seconds have passed. Fewer cost more, more lose more
-# when the process is killed: ends, since a run whose start was not written is found all the same.
-ENDS_AT_ONCE = 6
+# when the process is killed: ends, since a run whose start was not written is found all the same. On SQLite those are
+# lost too that are just written; PostgreSQL writes what it was sent, whatever becomes of the sender.
+ENDS_AT_ONCE = {"sqlite": 6, "postgresql": 9}
 LINGER = 0.024
 QUIET = 0.1  # seconds after which an event is the first, and does not wait
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
@@ -156,6 +157,7 @@ class Writer:
         self._touching = RLock()  # the database
         self._end = Event()
         self._ended = 0  # since it last took what waits
+        self._ends_at_once = min(ENDS_AT_ONCE.values())
         self._patience = Lock()  # opened to end the linger; unlike an event it may be, in a signal's handler too
         self._patience.acquire()
         self._is_closed = False
@@ -176,7 +178,7 @@ class Writer:
             if ends:
                 self._ended += 1  # two threads may count one: it then waits a little longer
                 # Another process may begin the next attempt at once, and tell of it before this one does.
-                if self._ended >= ENDS_AT_ONCE or seen.is_retried:
+                if self._ended >= self._ends_at_once or seen.is_retried:
                     self._hurry()
         else:
             self._count_dropped()
@@ -251,6 +253,7 @@ class Writer:
 
     def _work(self) -> None:
         """The thread: waits, lingers, writes, and beats in between."""
+        self._ends_at_once = ENDS_AT_ONCE[connections[database_alias()].vendor]
         wrote_at = beat_at = -IDLE
         mark = None
         while mark is not self._end:
