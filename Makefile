@@ -28,12 +28,15 @@ run: .venv/ready .env
 	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" GUNICORN_CMD_ARGS='--bind=127.0.0.1:8000' honcho start
 
-# Each process of the tests has its own database and servers, and a file's tests stay together.
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Each process of the tests has its own database and servers, and a file's tests stay together. Many wait for what they
+# started, so that four are quicker on two cores too.
+SIDE_BY_SIDE := --numprocesses=4 --dist=loadfile
+# Not twice: what asks no database, starts projects that have their own, or is about what a browser makes of the pages.
+ONCE := tests/project tests/foreign tests/browser tests/values
 
 test: lint services
 	$(BIN)/pytest $(SIDE_BY_SIDE)
-	TEST_WITH=servers $(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/project --ignore=tests/foreign
+	TEST_WITH=servers $(BIN)/pytest $(SIDE_BY_SIDE) $(ONCE:%=--ignore=%)
 
 # Real processes, signals and servers; docs/reliability.md shows what came of it.
 faults: services
