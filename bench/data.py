@@ -5,6 +5,7 @@ A twentieth are runs of `CONTEXT_NAMES` tasks that each have a context instance 
 another twentieth share a thousand instances. All of it ends at `NOW`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -286,8 +287,8 @@ def _context(n: int) -> dict[str, Any]:
     }
 
 
-def checks(monitors: int, context: str = "") -> list[Any]:
-    """What `evaluate` is asked, each name looked for in one of four windows; of a context model if one is named."""
+def checks(monitors: int, context: str = "", lookbacks: Sequence[float] = LOOKBACKS) -> list[Any]:
+    """What `evaluate` is asked, each name looked for in one of these windows; of a context model if one is named."""
     from monitoring.values.expectation import Expectation
     from monitoring.values.outcome import Check
     from monitoring.values.run_event import RunStatus
@@ -298,7 +299,7 @@ def checks(monitors: int, context: str = "") -> list[Any]:
             Expectation(
                 task_name=f"{kind}_{n % CONTEXT_NAMES if context else n}",
                 expected_statuses=(RunStatus.COMPLETED,),
-                lookback_hours=LOOKBACKS[n % 4],
+                lookback_hours=lookbacks[n % len(lookbacks)],
                 context_model=context or None,
                 context_type=f"type {n // CONTEXT_NAMES % TYPES}" if context else None,
             ),

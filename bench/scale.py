@@ -95,7 +95,7 @@ def plot(lines: dict[str, list[tuple[int, float]]], width: int = 720, height: in
     points = [point for line in lines.values() for point in line]
     if not points:
         return '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    left, right, top, bottom = 60, 230, 16, 40
+    left, right, top, bottom = 80, 230, 16, 40
     low_x, high_x = math.log10(min(x for x, _ in points)), math.log10(max(x for x, _ in points))
     low_y, high_y = math.floor(math.log10(min(y for _, y in points))), math.ceil(math.log10(max(y for _, y in points)))
 
