@@ -29,7 +29,6 @@ WRITTEN_AT_ONCE = 100  # messages: fewer are slower, more are in the memory toge
 CARRIED_MAX = 5_000  # deliveries of these: a statement names them all, and no database takes any number
 
 Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
-Worded = tuple["Letter", Mail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,9 @@ class Letter:
     address: str
     deliveries: tuple[Delivery, ...]
     facts: tuple[Facts, ...]
+
+
+Worded = tuple[Letter, Mail]
 
 
 def without_evidence(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
