@@ -16,7 +16,7 @@ help:
 	@echo 'make lint   only lint, types and migrations in step'
 	@echo 'make test-django6   all tests under Django 6.1, with a Python 3.12 or newer'
 	@echo 'make bench-recording   measures what recording costs and loses, about half an hour'
-	@echo 'make bench-scale   rounds, pages, back-tests, mails and pruning with 10,000 monitors over 10,000,000 runs: some hours'
+	@echo 'make bench-scale   rounds, pages, back-tests, mails and pruning with 10,000 monitors over 10,000,000 runs: half an hour or more'
 	@echo 'make lock   locks the newest versions that pyproject.toml allows'
 
 demo: .venv/ready .env
