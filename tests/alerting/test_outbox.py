@@ -449,3 +449,11 @@ def test_the_whole_mail_of_an_undeliverable_alert_is_in_the_error_log(
     assert (record.name, record.levelno) == ("monitoring", logging.ERROR)
     mail = render(facts)
     assert f"Subject: {mail.subject}\n\n{mail.text}" in record.getMessage()
+
+
+@pytest.mark.parametrize("meanwhile", [{"sent_at": NOW}, {"leased_until": NOW + outbox.LEASE}, {"attempts": 1}])
+def test_a_message_that_is_not_as_it_was_read_is_left_to_who_changed_it(meanwhile: dict[str, Any]) -> None:
+    """Its server told that it arrived; or another claimed it, before or after somebody asked to send it again."""
+    read = Message.objects.create(address=OPS, subject="words", created_at=NOW, next_attempt_at=NOW)
+    Message.objects.filter(pk=read.pk).update(**meanwhile)
+    assert not outbox._claim(read, NOW, database_alias())
