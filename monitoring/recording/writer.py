@@ -1,13 +1,14 @@
 """Events into the run table, by a thread of their own: the task that they are about neither waits nor breaks.
 
-The thread has a connection of its own, and so stands outside the host's transactions. The first event after a quiet
-while is written at once; else it lingers, so that what comes meanwhile goes in one statement.
+The thread has a connection of its own, and so stands outside the host's transactions. Where little goes on, what comes
+is written at once; under load it lingers, so that what comes meanwhile goes in one statement.
 """
 
 import atexit
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -35,7 +36,8 @@ logger = logging.getLogger("monitoring")
 # lost too that are just written; PostgreSQL writes what it was sent, whatever becomes of the sender.
 ENDS_AT_ONCE = {"sqlite": 6, "postgresql": 9}
 LINGER = 0.024
-QUIET = 0.1  # seconds after which an event is the first, and does not wait
+# So many statements in so many seconds do not wait: whoever looks at a run that is over should not find it running.
+WRITES_AT_ONCE, WITHIN = 4, 0.2
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
 FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
 LEAVE_WITHIN = 1.0  # where nothing is left to write
@@ -254,11 +256,11 @@ class Writer:
     def _work(self) -> None:
         """The thread: waits, lingers, writes, and beats in between."""
         self._ends_at_once = ENDS_AT_ONCE[connections[database_alias()].vendor]
-        wrote_at = beat_at = -IDLE
-        mark = None
+        wrote_at = deque([-IDLE] * WRITES_AT_ONCE, maxlen=WRITES_AT_ONCE)
+        beat_at, mark = -IDLE, None
         while mark is not self._end:
             first = self._next(beat_at)
-            if monotonic() - wrote_at < QUIET and not isinstance(first, Event | None):
+            if monotonic() - wrote_at[0] < WITHIN and not isinstance(first, Event | None):
                 self._patience.acquire(timeout=LINGER)
             self._ended = 0
             self._taken, mark = self._take(first)
@@ -268,7 +270,7 @@ class Writer:
                 beat_at = monotonic()
             if self._taken:
                 self._persist(self._write)
-                wrote_at = monotonic()
+                wrote_at.append(monotonic())
             self._taken = ()
             if mark is self._end:
                 self._persist(self.answering.leave)

@@ -163,13 +163,36 @@ def test_what_comes_together_goes_in_one_statement(writer: Writer, upserts: list
     assert statuses() == {f"{number}": "Cancelled" for number in range(50)}
 
 
+def test_where_little_goes_on_an_end_is_written_as_soon_as_its_start(
+    writer: Writer, upserts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER", 60.0)
+    monkeypatch.setattr(module, "WITHIN", 60.0)
+    for seq, status in enumerate(("Pending", "Queued", "Running", "Completed")):
+        writer.put(make_event(status=status, seq=seq))
+        wait_for(lambda status=status: statuses() == {"run": status}, 2)
+    assert len(upserts) == module.WRITES_AT_ONCE == 4
+    writer.put(make_event("another"))
+    wait_for(writer._queue.empty, 2)
+    writer.put(make_event("and another"))
+    assert writer.flush()
+    assert len(upserts) == 5, "more is load, and waits for more"
+
+
+@pytest.fixture
+def busy(writer: Writer, upserts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after one that was written waits."""
+    monkeypatch.setattr(module, "WRITES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "WITHIN", 60.0)
+    writer.put(make_event("first"))
+    wait_for(lambda: "first" in statuses(), 2)
+
+
+@pytest.mark.usefixtures("busy")
 def test_under_load_it_waits_until_some_runs_have_ended(
     writer: Writer, upserts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LINGER", 60.0)
-    monkeypatch.setattr(module, "QUIET", 60.0)
-    writer.put(make_event("first"))
-    wait_for(lambda: "first" in statuses(), 2)
     at_once = module.ENDS_AT_ONCE[connections[database_alias()].vendor]
     ends = [make_event(f"{number}", "Completed", 2, finished_at=NOW) for number in range(at_once)]
     for end in ends[:-1]:
@@ -184,19 +207,17 @@ def test_under_load_it_waits_until_some_runs_have_ended(
     assert writer.flush(2), "who asks for it waits for nobody"
 
 
+@pytest.mark.usefixtures("busy")
 def test_an_attempt_that_is_followed_by_another_is_written_before_that_can_be(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LINGER", 60.0)
-    monkeypatch.setattr(module, "QUIET", 60.0)
-    writer.put(make_event("first"))
-    wait_for(lambda: "first" in statuses(), 2)
     writer.put(make_event("retried", "Invalidated", 3, finished_at=NOW))
     wait_for(lambda: "retried" in statuses(), 2)
 
 
-def test_where_too_little_ends_it_does_not_wait_for_ever(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET", 60.0)
+@pytest.mark.usefixtures("busy")
+def test_where_too_little_ends_it_does_not_wait_for_ever(writer: Writer) -> None:
     for number in range(3):
         writer.put(make_event(f"{number}"))
         wait_for(lambda number=number: f"{number}" in statuses(), 2)
