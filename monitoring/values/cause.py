@@ -1,4 +1,4 @@
-"""Why an alert is owed, as far as facts and evidence tell: one pure function, a name for each case."""
+"""Why there is an alert, as far as facts and evidence tell: one pure function, one name for each case."""
 
 from enum import Enum
 
@@ -10,25 +10,25 @@ from monitoring.values.run_event import RunStatus
 
 class Cause(Enum):
     NEVER_STARTED = "did not start"
-    """No run started in the window, none waits, and none is known from before."""
+    """No run started in the window, none is waiting, and none is known from before."""
 
     WAITING = "waiting to start"
     """A run was submitted, and no worker has taken it."""
 
     OUTSIDE_WINDOW = "last run before the window"
-    """The newest run that started did so before the window, and has ended."""
+    """The newest run to start did so before the window, and has ended."""
 
     STILL_RUNNING = "still running"
     """The newest run has not ended."""
 
     WORKER_LOST = "worker lost"
-    """The newest run broke off since the worker that ran it is gone."""
+    """The newest run was cut short because its worker is gone."""
 
     FAILING = "failed, being retried"
     """The newest run's last attempt failed, and another follows."""
 
     CANCELLED = "cancelled"
-    """The newest run was given up on purpose."""
+    """The newest run was abandoned on purpose."""
 
     ENDED = "ended otherwise than expected"
     """The newest run ended, most often with an error."""
@@ -37,10 +37,10 @@ class Cause(Enum):
     """The check itself was not possible."""
 
     RECOVERED = "as expected again"
-    """What was told before is over."""
+    """The problem reported before is over."""
 
     MONITOR_DOWN = "monitoring was down"
-    """Nobody checked anything."""
+    """Nothing was checked for some time."""
 
 
 _BY_STATUS: dict[str, Cause] = {
@@ -53,7 +53,7 @@ _BY_STATUS: dict[str, Cause] = {
 
 
 def cause_of(facts: Facts, evidence: Evidence) -> Cause:
-    """Evidence that was not gathered leaves what the facts tell alone."""
+    """The cause; without gathered evidence, the facts alone decide."""
     match facts.kind:
         case AlertKind.NOT_EXECUTED:
             return _why_nothing_started(facts, evidence)

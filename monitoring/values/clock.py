@@ -1,4 +1,4 @@
-"""A wall clock that is set says that time has passed which has not: a steady one beside it tells."""
+"""A wall clock that is set forwards shows time that never passed: comparing it with a steady clock reveals this."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from monitoring.values.outage import Period
 from monitoring.values.outcome import Check
 
-SET_BY = timedelta(minutes=1)  # and more; less is no outage, and hardly a window, and a slow answer looks the same
+# Smaller steps are ignored: they are no outage, hardly change a window, and look the same as a slow answer.
+SET_BY = timedelta(minutes=1)
 KEPT = 10  # steps
 
 
 class Clocks:
-    """Two clocks that were read together: the wall's, which may be set, and a steady one, in seconds from anywhere.
+    """Two clocks read together: the wall clock, which may be set, and a steady one, in seconds from any origin.
 
-    `read` is for one thread; what it leaves may be asked for by any.
+    Only one thread may call `read`; any thread may call `steps`.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class Clocks:
         self._last = now, steady, self.steps(now, steady)
 
     def steps(self, now: datetime, steady: float) -> tuple[Period, ...]:
-        """The spans that the wall clock was set forwards over since it was first read, the oldest first."""
+        """The spans that the wall clock was set forwards over since it was first read, oldest first."""
         if self._last is None:
             return ()
         then, steady_then, steps = self._last
@@ -32,10 +33,10 @@ class Clocks:
 
 
 def as_time_passed(check: Check, steps: Sequence[Period]) -> Check:
-    """The check with a window in which as much time has passed as its lookback says.
+    """The check with its window extended, so that as much time really passed in it as its lookback says.
 
-    What was due while the clock was set forwards looks back from where the clock stood before: else no task that runs
-    more often than that would have run.
+    A check that was due inside a span that the clock skipped looks back from where the clock stood before. Otherwise
+    every task that runs more often than the span is long would seem not to have run.
     """
     for step in reversed(steps):
         if check.threshold < step.ended_at:
@@ -44,5 +45,5 @@ def as_time_passed(check: Check, steps: Sequence[Period]) -> Check:
 
 
 def was_set_back(last_round: datetime | None, now: datetime) -> bool:
-    """Whether the last round was in a time that has not come."""
+    """Whether the last round lies in the future: the clock was set back since."""
     return last_round is not None and last_round - now >= SET_BY

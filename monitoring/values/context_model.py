@@ -12,7 +12,7 @@ from monitoring.values.text import head
 
 @dataclass(frozen=True, slots=True)
 class ContextModel:
-    """A model whose instances runs were about, and the field that tells their types apart (None: it has no types)."""
+    """A model whose instances runs are about, and the field that tells their types apart (None: it has no types)."""
 
     model: type[Model]
     type_field: str | None
@@ -22,7 +22,7 @@ def find_model(path: str) -> type[Model]:
     """Looks the path up in Django's app registry and never imports it.
 
     `gap.models.IngestorSession` and `gap.IngestorSession` both mean the model IngestorSession of the installed app
-    whose label or module is `gap`. Raises LookupError with a sentence of one line.
+    whose label or module is `gap`. Raises LookupError with a one-line message.
     """
     owner, _, name = path.rpartition(".")
     if not owner or not all(part.isidentifier() for part in path.split(".")):
@@ -38,7 +38,7 @@ def find_model(path: str) -> type[Model]:
 
 
 def find_context_model(path: str) -> ContextModel:
-    """Raises LookupError as `find_model`, also when CONTEXT_FIELDS names a field that the model does not have."""
+    """Raises LookupError like `find_model`, and also when CONTEXT_FIELDS names a field that the model does not have."""
     model = find_model(path)
     if isinstance(model._meta.pk, CompositePrimaryKey):
         raise LookupError(f"{model._meta.label} has a composite key, and a context id is a single value")

@@ -26,8 +26,8 @@ _STATUSES = {status.value.lower(): status for status in RunStatus}
 class Expectation:
     """The most recent run of `task_name` within the lookback must have one of `expected_statuses`.
 
-    With a `context_model` only runs count whose context id names an instance of it, and with a `context_type` only
-    those whose instance is of that type.
+    With a `context_model`, only runs whose context id names an instance of it count; with a `context_type`, only those
+    whose instance is of that type.
     """
 
     task_name: str
@@ -45,7 +45,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a configuration, and where: task, then key, then the index in its list."""
+    """One thing that is wrong with a configuration, and where: task, then key, then index in the key's list."""
 
     text: str
     task: str = ""
@@ -59,7 +59,7 @@ class Problem:
 
 
 class ConfigError(ValueError):
-    """A configuration that is refused as a whole; `problems` holds all that is wrong with it."""
+    """A configuration that is rejected as a whole; `problems` lists everything wrong with it."""
 
     def __init__(self, problems: list[Problem]):
         self.problems = tuple(problems)
@@ -94,7 +94,7 @@ def parse_config(config: object) -> tuple[Expectation, ...]:
 
 
 def parse_json(text: str | bytes) -> tuple[Expectation, ...]:
-    """Reads the same from JSON. Raises ConfigError, also for a key that is given twice."""
+    """Reads the same from JSON. Raises ConfigError, also if a key is given twice."""
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         config = json.loads(text, object_pairs_hook=_Object)
@@ -104,7 +104,7 @@ def parse_json(text: str | bytes) -> tuple[Expectation, ...]:
         raise ConfigError([Problem(f"not UTF-8: {error.reason} at byte {error.start}")]) from None
     except RecursionError:
         raise ConfigError([Problem("not a configuration: lists or dictionaries are nested too deep")]) from None
-    except ValueError:  # json.loads says no more than this with it
+    except ValueError:  # a bare ValueError from json.loads means only this
         raise ConfigError([Problem("not a configuration: a number in it has thousands of digits")]) from None
     return parse_config(config)
 
@@ -141,7 +141,7 @@ def parse_expectation(task_name: object, settings: object) -> Expectation:
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers what was overwritten since its key was given again."""
+    """A JSON object that keeps all its pairs, even those overwritten because their key was given again."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
@@ -157,7 +157,7 @@ def _repeated(entries: list[tuple[Any, Any]]) -> list[Any]:
 
 
 class _Refused(Exception):
-    """A value that cannot be read: what is wrong, and at which index of its list."""
+    """A value that cannot be read: what is wrong with it, and at which index of its list."""
 
     def __init__(self, *found: tuple[str, int | None]):
         super().__init__(found[0][0])
@@ -172,7 +172,7 @@ def _shown(value: object) -> str:
     try:
         return head(one_line(repr(value)), 80)
     except Exception:
-        return f"something of type {type(value).__name__}"  # that cannot even be printed, such as a huge int
+        return f"something of type {type(value).__name__}"  # it cannot even be printed, such as a huge int
 
 
 def _shown_key(key: object) -> str:
@@ -205,7 +205,7 @@ def _status(value: object) -> RunStatus:
 def _address(value: object) -> str:
     address = value.strip() if isinstance(value, str) else ""
     try:
-        # The validator lets control characters and halves of surrogate pairs pass.
+        # The validator lets control characters and lone surrogates through.
         validate_email(address if address.isprintable() else "")
     except ValidationError:
         raise _refuse(f"{_shown(value)} is not an e-mail address") from None
@@ -245,7 +245,7 @@ def _addresses(value: object) -> tuple[str, ...]:
 def _lookback_hours(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(f"must be a number of hours, not {_shown(value)}")
-    if not 0 < value <= MAX_LOOKBACK_HOURS:  # also what is not a number at all
+    if not 0 < value <= MAX_LOOKBACK_HOURS:  # also refuses NaN
         raise _refuse(f"must be above 0 and at most {MAX_LOOKBACK_HOURS} hours, not {_shown(value)}")
     return float(value)
 
@@ -260,7 +260,7 @@ def _context_model(value: object) -> str:
 
 
 def _context_problems(name: str, named: Collection[str], values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong only when the two context keys are seen together."""
+    """Problems that show only when both context keys are looked at together."""
     if "context_type" not in values:
         return
     if "context_model" not in named:

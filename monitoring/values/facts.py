@@ -16,7 +16,7 @@ from monitoring.values.text import written_span
 
 class AlertKind(TextChoices):
     STATUS_MISMATCH = "mismatch", "status mismatch"
-    """The newest run in the window ended, or stands, otherwise than expected."""
+    """The newest run in the window does not have an expected status."""
 
     NOT_EXECUTED = "not-executed", "not executed"
     """No run started in the window."""
@@ -25,16 +25,16 @@ class AlertKind(TextChoices):
     """The check itself was not possible."""
 
     RESOLVED = "resolved", "as expected again"
-    """What one of the above said is over."""
+    """A problem that one of the above reported is over."""
 
     MONITOR_DOWN = "monitor-down", "monitoring was down"
-    """For some time nobody checked anything; it is about no task."""
+    """Nothing was checked for some time; such an alert is about no task."""
 
 
 NO_EXECUTION = "No execution found"
 NOT_JUDGED = "Could not be checked"
 MONITOR_DOWN = "Monitoring was down"
-TICK_TASK = "tick_monitors"  # that which did not run then
+TICK_TASK = "tick_monitors"  # the task that did not run then
 
 _TIMES = ("started_at", "finished_at", "check_time", "waiting_since")
 _KINDS = {
@@ -47,11 +47,11 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The facts of one alert. The times of the run that decided are None where there is none, or nobody said them.
+    """The facts of one alert. The times of the run that decided are None if there is no such run, or if not known.
 
-    `task_id` is that run's, empty without one; with `context_model` it leads to what the run history knows besides.
-    `waiting_since` is when the newest run was submitted that still waits (or was cancelled before it started), with its
-    `waiting_status`. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
+    `task_id` is that run's, empty without one; with `context_model` it leads to what else the run history knows.
+    `waiting_since` is when the newest run that is still waiting (or was cancelled before it started) was submitted;
+    `waiting_status` is its status. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
     """
 
     kind: AlertKind
@@ -72,7 +72,7 @@ class Facts:
     time_zone: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is empty and may be: a storm stores ten thousand of these, each in two rows."""
+        """Leaves out optional fields that are empty: a storm stores ten thousand of these, each in two rows."""
         named = zip(_NAMES, _values(self), strict=True)
         values: dict[str, Any] = {name: value for name, value in named if value or name in _REQUIRED}
         for name in _TIMES:
@@ -87,7 +87,7 @@ class Facts:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """The inverse of `to_json`, also for what another version stored: more fields than these, or fewer."""
+        """The inverse of `to_json`; also reads what another version stored, with more fields than these or fewer."""
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
         known |= {name: datetime.fromisoformat(known[name]) for name in _TIMES if known.get(name)}
         known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks") if name in known}
@@ -95,7 +95,7 @@ class Facts:
 
     @classmethod
     def read(cls, stored: Any) -> Self | None:
-        """The same; None for what another version stored and this one cannot read."""
+        """Like `from_json`, but None for what another version stored and this one cannot read."""
         try:
             return cls.from_json(stored)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -108,7 +108,7 @@ _values = attrgetter(*_NAMES)
 
 
 def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
-    """The facts of an outcome; those of one that is as expected say that it is so again."""
+    """The facts of an outcome; an outcome as expected gives the facts of a recovery."""
     expectation, run, waiting = outcome.check.expectation, outcome.run, outcome.waiting
     nothing = NOT_JUDGED if outcome.verdict is Verdict.NOT_JUDGED else NO_EXECUTION
     return Facts(
@@ -132,7 +132,7 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
 
 
 def facts_of_outage(down: Down) -> Facts:
-    """The facts of an outage of the monitor itself: its first and its last moment stand as those of a run do."""
+    """The facts of an outage of the monitor itself, whose start and end take the place of a run's."""
     late = "1 monitor was" if down.late == 1 else f"{down.late} monitors were"
     silent = down.silent and f"for {written_span(down.silent.length)} of it {NOTHING_ALIVE}"
     return Facts(

@@ -1,4 +1,4 @@
-"""How a task usually runs, as far as its last runs tell: how often, how regularly, how long."""
+"""How a task usually runs, judging by its last runs: how often, how regularly, how long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
 from monitoring.values.usual import p95
 
-STARTS_NEEDED = 4  # three intervals: of fewer none is usual
+STARTS_NEEDED = 4  # three intervals: fewer do not show what is usual
 
-# A task is regular if so many of its intervals differ so little from their median.
+# A task is regular if at least this share of its intervals is within this fraction of their median.
 REGULAR_SHARE = 0.75
 REGULAR_WITHIN = 0.25
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# From so long an interval on, steps to which it is rounded: what a person would say, and not how late each start was.
+# The least interval, and the step it is rounded to: what a person would say, ignoring how late each start was.
 _STEPS = (
     (2 * _DAY, _HOUR),
     (6 * _HOUR, 5 * _MINUTE),
@@ -30,11 +30,11 @@ _STEPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habit:
-    """`runs` are the last ones, the newest first, and `starts` those of them that started, the oldest first.
+    """`runs` are the last runs, newest first; `starts` are the times at which they started, oldest first.
 
-    `interval` is the median between two starts and `interval_p95` what 95 of 100 do not exceed, both rounded; None
-    where the starts are too few. `took` and `took_p95` are the same of what a completed run takes, None where that
-    are too few.
+    `interval` is the median time between two starts, `interval_p95` what 95 of 100 do not exceed. Both are rounded, and
+    None if there are too few starts. `took` and `took_p95` are the same for how long a completed run takes, but not
+    rounded, and None if too few completed.
     """
 
     task_name: str
@@ -55,7 +55,7 @@ class Habit:
 
 
 def habit_of(task_name: str, runs: Sequence[RunFacts]) -> Habit:
-    """`runs` are the task's last ones, the newest first."""
+    """`runs` are the task's last runs, newest first."""
     starts = tuple(sorted({run.started_at for run in runs if run.started_at}))
     took = [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
     usual = usual_duration(tuple(runs))

@@ -1,6 +1,6 @@
-"""An incident and its monitor's wishes, as much of them as checks and decisions ask.
+"""An incident and its monitor's wishes, reduced to what checks and decisions need.
 
-A round has thousands of both: instances of models cost it ten times as much.
+A round has thousands of both; model instances would cost it ten times as much.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Wishes(NamedTuple):
-    """What a monitor's people want to hear, as the columns of the monitor and of its state have it."""
+    """What the people of a monitor want to be told, as stored in the columns of the monitor and of its state."""
 
     repeat: str
     repeat_hours: int | None
@@ -20,7 +20,7 @@ class Wishes(NamedTuple):
 
 @dataclass(slots=True)
 class IncidentState:
-    """Its row, without what names it; `pk` is None for one that is not written yet."""
+    """An incident's row without the columns that identify it; `pk` is None if it is not written yet."""
 
     opened_at: datetime
     last_failed_at: datetime

@@ -1,4 +1,4 @@
-"""The monitor's own outages: whether there was one, and what cannot be said of runs in it."""
+"""The monitor's own outages: whether there was one, and what cannot be known about runs during it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from monitoring.values.outcome import Outcome, Verdict
 
 NOTHING_ALIVE = "nothing that records runs was alive"
-DEAD_AFTER = timedelta(seconds=15)  # a process that records runs and was silent for longer
-DOWN_AFTER = timedelta(minutes=5)  # a round comes each minute; a restart or a few that were skipped are no outage
+DEAD_AFTER = timedelta(seconds=15)  # a process that records runs is dead if it was silent for longer
+DOWN_AFTER = timedelta(minutes=5)  # rounds come every minute; a restart or a few skipped rounds are no outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Period:
         return self.ended_at - self.began_at
 
     def shared(self, other: "Period") -> timedelta:
-        """How long both are."""
+        """How long the two overlap."""
         both = min(self.ended_at, other.ended_at) - max(self.began_at, other.began_at)
         return max(both, timedelta(0))
 
@@ -31,7 +31,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """An outage that is over, with its silent part; `late` monitors wanted to be checked while it lasted."""
+    """An outage that is over, with its silent part; `late` monitors were due to be checked while it lasted."""
 
     span: Period
     silent: Period | None
@@ -40,16 +40,16 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A process that records runs: it beat until then, without a break since then. None: nobody knows since when."""
+    """A process that records runs: it last beat at `until`, without a break since `since` (None: not known)."""
 
     since: datetime | None
     until: datetime
 
 
 def outage_between(last_round: datetime | None, now: datetime, steps: Sequence[Period] = ()) -> Period | None:
-    """From the last round to this one, if that is long; None where there was none before: nothing has begun yet.
+    """The span from the last round to this one, if it is an outage; None before the first round: nothing has begun.
 
-    `steps` are spans that a clock was only set forwards over: no time in which anything was down.
+    `steps` are spans that a clock was merely set forwards over: nothing was down in them.
     """
     if last_round is None:
         return None
@@ -59,12 +59,12 @@ def outage_between(last_round: datetime | None, now: datetime, steps: Sequence[P
 
 
 def silent_part(outage: Period, lives: Sequence[Life], recorded: Iterable[datetime]) -> Period | None:
-    """The part of an outage in which no run could have been recorded, as far as anybody knows; None if there is none.
+    """The part of an outage in which no run could have been recorded, as far as is known; None if there is none.
 
-    It lasts from the last sign of life of what is gone to the first of what lives when the outage ends. Signs of life
-    are beats, and the times of runs that were recorded all the same, by a process that has left in good order. What
-    lived before the outage and has beaten since without a break leaves no silent part. Nor does an outage at whose end
-    nothing lives that says so: who records there is not known.
+    It lasts from the last sign of life of the processes that are gone to the first sign of life of those alive when
+    the outage ends. Signs of life are beats, and the times of runs recorded meanwhile by a process that has since left
+    in good order. If a process lived before the outage and has beaten since without a break, there is no silent part.
+    Nor is there one if no process beats at the end of the outage: then it is not known who records.
     """
     alive_from = outage.ended_at - DEAD_AFTER
     living = [life.since or outage.began_at for life in lives if life.until >= alive_from]
@@ -77,19 +77,19 @@ def silent_part(outage: Period, lives: Sequence[Life], recorded: Iterable[dateti
 
 
 def excused(outcomes: Sequence[Outcome], silences: Sequence[Period]) -> list[Outcome]:
-    """The outcomes, but that no run was found is NOT_JUDGED where none could have been recorded in all of the window.
+    """The outcomes, with NOT_EXECUTED turned into NOT_JUDGED if no run could have been recorded in the whole window.
 
     The window is the check's own, from its threshold to its instant. A run that was found decides, whenever it was
-    recorded, and one that waits was submitted to somebody: then it is known what did not happen. Nobody is kept from
-    hearing of it: what could not be judged is told as any failure is, since that all workers were down for hours is
-    what people want to know. Only the words differ, which else would claim that a job did not run, on the word of a
-    recorder that was not there.
+    recorded. A run that waits also keeps its verdict: it was submitted, so it is known what did not happen. People
+    still hear of it: NOT_JUDGED is reported like any failure, since they want to know that all workers were down for
+    hours. Only the wording differs: otherwise it would claim that a job did not run, on the word of a recorder that was
+    not there.
     """
     return [_excused(outcome, silences) for outcome in outcomes] if silences else list(outcomes)
 
 
 def is_excused(outcome: Outcome) -> bool:
-    """Whether it is one that `excused` has made: of a time in which nobody checked either."""
+    """Whether `excused` made this outcome: it is about a time in which nothing was checked either."""
     return outcome.verdict is Verdict.NOT_JUDGED and outcome.reason.startswith(NOTHING_ALIVE)
 
 

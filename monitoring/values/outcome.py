@@ -1,4 +1,4 @@
-"""What a check asks and what it finds."""
+"""What a check asks, and what it finds."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,8 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 class Check(NamedTuple):
     """One question: is `expectation` met, looking back from the instant `at`?
 
-    A run that started after `until` is not seen: a live check sees all there is. `not_passed` is what of its window was
-    no time, but a clock that was set forwards.
+    A run that started after `until` is ignored; a live check sees every run. `not_passed` is the part of its window
+    that never passed, because a clock was set forwards.
     """
 
     expectation: Expectation
@@ -25,7 +25,7 @@ class Check(NamedTuple):
 
     @property
     def threshold(self) -> datetime:
-        """The start of the window, which belongs to it."""
+        """The start of the window, inclusive."""
         return _earlier(self.at, self.expectation.lookback_hours, self.not_passed)
 
 
@@ -36,7 +36,7 @@ def _earlier(instant: datetime, hours: float, not_passed: timedelta) -> datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """A run as it stood when it was looked at. `submitted_at` and `finished_at` are None where nobody said them."""
+    """A run as it stood when it was read. `submitted_at` and `finished_at` are None if nobody reported them."""
 
     id: int
     task_id: str
@@ -48,7 +48,7 @@ class RunFacts:
 
     @property
     def took(self) -> timedelta | None:
-        """None for a run that has not ended, or whose times are not known."""
+        """How long the run took; None if it has not ended or its times are not known."""
         if self.started_at is None or self.finished_at is None or self.finished_at < self.started_at:
             return None
         return self.finished_at - self.started_at
@@ -59,18 +59,18 @@ class Verdict(StrEnum):
     """The newest run in the window has an expected status."""
 
     STATUS_MISMATCH = "status mismatch"
-    """It has another one."""
+    """The newest run in the window has another status."""
 
     NOT_EXECUTED = "not executed"
     """There is no run in the window."""
 
     NOT_JUDGED = "could not be checked"
-    """The question could not be asked, for instance since the context model is gone, or no run could have been
+    """The question could not be answered, for instance because the context model is gone or no run could have been
     recorded; `reason` says why."""
 
 
 class Outcome(NamedTuple):
-    """`run` decided the verdict (None: there was none); `waiting` is the newest run submitted that never started."""
+    """`run` decided the verdict (None: there was none); `waiting` is the newest submitted run that never started."""
 
     check: Check
     verdict: Verdict

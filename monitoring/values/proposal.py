@@ -1,4 +1,4 @@
-"""What a monitor of a task might be set to, by how the task usually runs; the reasons are said."""
+"""Suggested settings for a monitor of a task, based on how the task usually runs, with the reasons."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,11 +12,11 @@ from monitoring.values.text import written_span
 from monitoring.values.timing import Timing, clock_timing
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# The guidelines' hours to look back for a task's interval in hours, from and to.
+# The guidelines: a task's interval in hours, and the least and most hours to look back.
 GUIDELINE = {1: (1, 2), 2: (2, 3), 24: (24, 25), 168: (168, 170)}
-GUIDELINE_WITHIN = 0.1  # of its interval a task is near to one of these
-FRACTIONS = (0.25, 0.5, 0.75, 1, 1.5, 2, 2.5)  # hours that a person would write below whole ones
-# Intervals that a person would write, for a task that keeps to no clock.
+GUIDELINE_WITHIN = 0.1  # how far off an interval may be and still count as one of these, as a share of it
+FRACTIONS = (0.25, 0.5, 0.75, 1, 1.5, 2, 2.5)  # hours that a person would write, before whole hours take over
+# Intervals that a person would write, for a task that does not run by the clock.
 SHORTEST = 5 * _MINUTE
 EVERY = {
     **{f"every {minutes} minutes": minutes * _MINUTE for minutes in (5, 10, 15, 20, 30)},
@@ -38,7 +38,7 @@ class Proposal:
 
 
 def propose(habit: Habit, zone: str) -> Proposal | None:
-    """The schedule is of the zone's clock. None where it is not known how often the task runs."""
+    """A proposal, with its schedule in the zone's time; None if it is not known how often the task runs."""
     if habit.interval is None or habit.interval_p95 is None:
         return None
     usual = habit.interval if habit.is_regular else habit.interval_p95
@@ -67,7 +67,7 @@ def propose(habit: Habit, zone: str) -> Proposal | None:
 
 @dataclass(frozen=True, slots=True)
 class _Lookback:
-    """`interval` is the one that it covers."""
+    """`interval` is the interval that the lookback covers."""
 
     hours: float
     interval: timedelta
@@ -79,7 +79,7 @@ class _Lookback:
 
 
 def _lookback(habit: Habit, interval: timedelta) -> _Lookback:
-    """1.25 times the interval or, if that is more, the interval and the run; of the guidelines' tasks what they say."""
+    """1.25 times the interval or, if longer, the interval plus a run. A guideline caps it unless a run takes longer."""
     with_run = interval + (habit.took_p95 or timedelta(0))
     hours = _as_written(max(with_run, interval * 1.25))
     noun = "the interval" if interval == habit.interval else "the longest usual interval"
@@ -109,7 +109,7 @@ def _as_written(span: timedelta) -> float:
 
 
 def _every(interval: timedelta) -> str:
-    """The longest that is not longer."""
+    """The longest entry of EVERY that is not longer than the interval."""
     return [text for text, span in EVERY.items() if span <= max(interval, SHORTEST)][-1]
 
 
@@ -136,7 +136,7 @@ def _when_checked(habit: Habit, schedule: Schedule, timing: Timing | None) -> st
 
 
 def _left_out(lookback: _Lookback, timing: Timing | None) -> str:
-    """What windows do not see that are longer than the interval, as the guidelines' are."""
+    """What a window that is longer than the interval, as the guidelines' are, does not notice."""
     if timing is None or lookback.interval < _HOUR or lookback.span < lookback.interval + timing.after:
         return ""
     hours = round(lookback.interval / _HOUR, 2)

@@ -1,4 +1,4 @@
-"""What a queue said about one run, in our words."""
+"""What a queue said about one run, in our terms."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -8,43 +8,43 @@ from django.db.models import TextChoices
 
 class RunStatus(TextChoices):
     PENDING = "Pending"
-    """Submitted for later. Left when its time comes (Queued), or when it is revoked (Cancelled)."""
+    """Submitted for later. Becomes Queued when its time comes, or Cancelled when it is revoked."""
 
     QUEUED = "Queued"
-    """Waits for a worker. Left when one takes it (Running), or finds it revoked or expired (Cancelled)."""
+    """Waiting for a worker. Becomes Running when one takes it, or Cancelled when one finds it revoked or expired."""
 
     RUNNING = "Running"
-    """A worker executes it. Left when it ends, however it ends, or when the worker is found dead (Stopped)."""
+    """Being executed by a worker. Changes when it ends in any way, or when the worker is found dead (Stopped)."""
 
     COMPLETED = "Completed"
     """Ended without an error."""
 
     STOPPED = "Stopped"
-    """Ended with an error, or without a word; `errors` says why."""
+    """Ended with an error, or broke off unreported; `errors` says why."""
 
     CANCELLED = "Cancelled"
-    """Given up on purpose: revoked, cancelled or expired, most often before it started."""
+    """Abandoned on purpose: revoked, cancelled or expired, most often before it started."""
 
     INVALIDATED = "Invalidated"
-    """This attempt failed and another follows in the same row. Left when that one starts (Running)."""
+    """This attempt failed and another follows in the same row. Becomes Running when that one starts."""
 
 
 # The statuses that a run can have before it has ever started.
 BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELLED})
 
-# The errors of a run whose worker said nothing any more; a real ending that comes late takes their place.
+# The errors of a run whose worker fell silent; if the real ending arrives late, it replaces them.
 WORKER_LOST = "The worker that ran it was lost"
 
 
 class RunEvent(NamedTuple):
-    """One thing that happened to one run. A tuple, since there are three or more of each run.
+    """One thing that happened to one run. A tuple, since each run has three or more events.
 
-    `seq` puts the events of a run in their true order, whatever order they arrive in: an event with a greater one is
-    newer. `attempts` is 1 for an event that starts an attempt, else 0, so that the attempts of a run are their sum; an
-    end that is told in another process than its start, which may never arrive, says `attempts_at_least` instead.
-    `earlier_errors` has a line for each failed attempt that another followed. `worker` is the process that runs it, by
-    the name under which it beats; empty: nobody answers for the run. Times are aware. Texts are already cut, masked and
-    storable.
+    `seq` puts the events of a run in their true order, whatever order they arrive in: the greater, the newer.
+    `attempts` is 1 for an event that starts an attempt, else 0, so that their sum is the number of attempts. An end may
+    be reported by another process than its start, and that start may never arrive; such an end has `attempts_at_least`
+    instead. `earlier_errors` has a line for each failed attempt that was followed by another. `worker` is the process
+    that runs it, by the name under which it beats; empty: no process answers for the run. Times are aware. Texts are
+    already cut, masked and storable.
     """
 
     task_id: str

@@ -1,12 +1,12 @@
-"""When a monitor is checked: crontab of five fields, a macro such as @daily, or an interval such as "every 30 minutes".
+"""When a monitor is checked: five crontab fields, a macro such as @daily, or an interval such as "every 30 minutes".
 
-Crontab follows Debian's cron where the clocks change. A time of the day that is skipped comes right after the gap, and
-one that comes twice is taken once; but with a minute or an hour that starts with `*` it is due whenever a clock shows
-it. Cronsim only lists the times a clock may show; which instants they are is decided here, since its own answer near
-half-hour changes depends on where one starts.
+Where the clocks change, crontab follows Debian's cron. A time of day that is skipped is due right after the gap, and
+one that comes twice is due once. But if the minute or hour field starts with `*`, it is due whenever a clock shows it.
+Cronsim only lists the times that a clock may show. Which instants they are is decided here, since cronsim's own answer
+near half-hour changes depends on the starting point.
 
-Minutes and hours of an interval are counted as they pass, from midnight of 2000-01-01 in the schedule's zone; days are
-counted on its calendar.
+An interval's minutes and hours are counted in elapsed time, from midnight of 2000-01-01 in the schedule's zone; its
+days are counted on the zone's calendar.
 """
 
 import re
@@ -37,18 +37,18 @@ LONGEST_INTERVAL = timedelta(days=3660)
 LONGEST_TEXT = 200
 HINT = "write five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"
 
-# A wall is what a clock on the wall shows: a time that has no zone, and in its zone none, one or two instants.
+# A wall is what a clock on the wall shows: a time without a zone, which in a given zone is zero, one or two instants.
 _ANCHOR = datetime(2000, 1, 1)  # noqa: DTZ001
 _INTERVAL = re.compile(r"every\s+(?:(\d+)\s+)?(minute|hour|day)s?", re.IGNORECASE)
-_GAPS_LOOKED_AT = 400  # due moments: more than a year of days, more than a week of half hours
-_YEARS_LOOKED_AT = 50  # as far as cronsim looks for a time that a clock may show
+_GAPS_LOOKED_AT = 400  # due moments: more than a year if daily, more than a week if half-hourly
+_YEARS_LOOKED_AT = 50  # as far ahead as cronsim looks for a time that a clock may show
 _MINUTE = timedelta(minutes=1)
 
 
 class InvalidSchedule(ValueError):
-    """A text that is no schedule or no zone; it says what is wrong with it, and what would be right.
+    """A text that is not a schedule or not a zone; the message says what is wrong and what would be right.
 
-    `field` is which of the two it was, as monitors name them.
+    `field` says which of the two it was, by its name in a monitor.
     """
 
     field = "schedule"
@@ -60,7 +60,7 @@ class InvalidZone(InvalidSchedule):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`text` is as a person wrote it, `zone` an IANA name. Instants go in and come out aware, and come out in UTC."""
+    """`text` is as a person wrote it, `zone` an IANA name. Instants must be aware; those returned are in UTC."""
 
     text: str
     zone: str
@@ -70,7 +70,7 @@ class Schedule:
         return next(self.upcoming(instant), None)
 
     def upcoming(self, instant: datetime) -> Iterator[datetime]:
-        """The due moments after the instant, in their order."""
+        """The due moments after the instant, in order."""
         latest = instant
         for moment in self._moments(instant):
             if moment > latest:
@@ -87,7 +87,7 @@ class Schedule:
         return latest
 
     def longest_gap(self, instant: datetime) -> timedelta:
-        """The longest time between two due moments, among the next few hundred and within fifty years."""
+        """The longest time between two successive due moments, among the next few hundred and within fifty years."""
         moments = islice(self.upcoming(instant), _GAPS_LOOKED_AT)
         return max((later - earlier for earlier, later in pairwise(moments)), default=timedelta.max)
 
@@ -104,12 +104,12 @@ class Schedule:
         return "" if _INTERVAL.fullmatch(self.text) else MACROS.get(self.text.lower(), self.text)
 
     def _moments(self, instant: datetime) -> Iterator[datetime]:
-        """In their order, perhaps with some that are not after the instant, or the same one twice."""
+        """Due moments in order; some may not be after the instant, and one may come twice."""
         zone = ZoneInfo(self.zone)
         if not self._cron:
             return _interval_moments(*_interval(self.text), instant, zone)
         wall = _wall(instant, zone)
-        # Where the wall comes twice and this is its first time, times that are behind it will come again.
+        # If this wall comes twice and this is the first time, walls that are already past will come again.
         repeated = _shown(wall, zone, fold=1) - _shown(wall, zone, fold=0)
         walls = takewhile(lambda due: due.year <= wall.year + _YEARS_LOOKED_AT, CronSim(self._cron, wall - repeated))
         if not _comes_by_the_star(self._cron):
@@ -119,7 +119,7 @@ class Schedule:
         return merge((first for first, _ in first), (again for _, again in again))
 
     def _before_latest(self, instant: datetime) -> datetime:
-        """An instant from which going forward meets the last due moment soon."""
+        """An instant from which going forward soon reaches the last due moment."""
         zone = ZoneInfo(self.zone)
         if not self._cron:
             number, unit = _interval(self.text)
@@ -130,7 +130,7 @@ class Schedule:
 
 
 def _comes_by_the_star(cron: str) -> bool:
-    """Debian's cron takes such a line to mean "every so often", and the others "at this time of the day"."""
+    """Debian's cron takes such a line to mean "every so often", and any other "at this time of day"."""
     minute, hour, *_ = cron.split()
     return minute.startswith("*") or hour.startswith("*")
 
@@ -149,7 +149,7 @@ def _wall(instant: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _shown(wall: datetime, zone: ZoneInfo, *, fold: int) -> datetime:
-    """When the wall is shown: in a fold, the first time or the second; in a gap, an instant after it or before it."""
+    """The instant that shows the wall: in a fold the first or the second one, in a gap one after it or before it."""
     return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
@@ -158,7 +158,7 @@ def _is_skipped(wall: datetime, zone: ZoneInfo) -> bool:
 
 
 def _once(wall: datetime, zone: ZoneInfo) -> datetime:
-    """The first time that the wall is shown or, when it is skipped, the end of the gap."""
+    """The first instant that shows the wall or, if it is skipped, the end of the gap."""
     if not _is_skipped(wall, zone):
         return _shown(wall, zone, fold=0)
     before, after = _shown(wall, zone, fold=1), _shown(wall, zone, fold=0)
@@ -167,7 +167,7 @@ def _once(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _interval(text: str) -> tuple[int, str]:
-    """How many of which unit a text that is an interval says."""
+    """The number and the unit in the text of an interval."""
     ((number, unit),) = _INTERVAL.findall(text)
     return int(number or 1), unit.lower()
 
@@ -179,7 +179,7 @@ def _zones() -> set[str]:
 
 @lru_cache(maxsize=20_000)
 def parse_schedule(text: str, zone: str) -> Schedule:
-    """Raises InvalidSchedule for what is no schedule, never comes, or names a zone that is not known."""
+    """Raises InvalidSchedule if the text is no schedule or is never due, or if the zone is not known."""
     if zone not in _zones():
         raise InvalidZone(f"{head(zone, 60)!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'")
     text = "\n".join(" ".join(line.split()) for line in text.strip().splitlines())

@@ -1,30 +1,30 @@
-"""What may be stored and shown of text that strangers wrote: task names, errors, parameters, context ids."""
+"""Makes text from strangers fit to be stored and shown: task names, errors, parameters, context ids."""
 
 import unicodedata
 from datetime import timedelta
 
 NAME_MAX = 255  # characters of a task name, task id or context id
 
-# Beside the control characters: line and paragraph separators, halves of surrogate pairs.
+# Control characters, lone surrogates, line and paragraph separators.
 _BREAKING_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
-# These turn the reading direction of all that follows: a name could show itself as another one.
+# These change the reading direction of what follows: one name could look like another.
 _BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def storable(text: str) -> str:
-    """The text as every database can hold it: PostgreSQL refuses NUL, and no encoding knows lone surrogates."""
+    """The text as every database can hold it: PostgreSQL refuses NUL, and no encoding has lone surrogates."""
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def storable_name(name: str) -> str:
-    """A name as it stands in the run table; names are compared in this form."""
+    """A name as stored in the run table; names are compared in this form."""
     return storable(name)[:NAME_MAX]
 
 
 def tail(text: str, limit: int) -> str:
-    """The last `limit` characters, since the end of a traceback says what happened; a cut is shown."""
+    """The last `limit` characters, since the end of a traceback says what happened; a cut is marked."""
     if len(text) <= limit:
         return text
     cut = "[… cut]\n"
@@ -32,13 +32,13 @@ def tail(text: str, limit: int) -> str:
 
 
 def head(text: str, limit: int) -> str:
-    """The first `limit` characters; a cut is shown."""
+    """The first `limit` characters; a cut is marked."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def one_line(text: str) -> str:
-    """For a subject or a terminal column: whatever would break the line or turn its direction becomes a space."""
-    if text.isprintable():  # no such character is; most text is, and this is quick
+    """For a subject or a terminal column: what would break the line or change its direction becomes a space."""
+    if text.isprintable():  # a quick check that most text passes: no such character is printable
         return text
     return "".join(
         " " if unicodedata.category(char) in _BREAKING_CATEGORIES or char in _BIDI_CONTROLS else char for char in text
@@ -46,12 +46,12 @@ def one_line(text: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """For a terminal or a log: its lines, each as `one_line` has it."""
+    """For a terminal or a log: the lines of the text, each passed through `one_line`."""
     return "\n".join(map(one_line, text.split("\n")))
 
 
 def written_span(span: timedelta) -> str:
-    """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two greatest units."""
+    """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two largest units."""
     if span < timedelta(seconds=0.1):
         return "less than 0.1 s"
     if span < timedelta(seconds=10):
@@ -65,9 +65,9 @@ def written_span(span: timedelta) -> str:
 
 
 def error_line(errors: str) -> str:
-    """The line that says what went wrong: of a traceback the first one after its frames, else the last one.
+    """The line that says what went wrong: in a traceback the first one after its frames, otherwise the last one.
 
-    A message of several lines follows a traceback too, and its last line alone says little.
+    The message after the frames may have several lines, and its last line alone says little.
     """
     lines = [line for line in errors.splitlines() if any(map(str.isalnum, line))]
     after_frames = 0

@@ -1,4 +1,4 @@
-"""When to check a task that keeps to the clock: a little after it usually ends, as a crontab of the zone's clock."""
+"""When to check a task that runs by the clock: a little after its usual end, as a crontab in the zone's time."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -15,17 +15,18 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import Schedule, parse_schedule
 from monitoring.values.usual import p95
 
-CLOCK_SHARE = 0.8  # of the starts that must be near one place on the clock
-EMPTY_SHARE = 0.1  # of the windows that may hold no run: more, and the task does not keep to that schedule
-MOSTLY, MOSTLY_NOT = 0.65, 0.35  # of a weekday's dates: it runs on that day, or does not
-MOMENTS_LOOKED_AT = 1_000  # due ones: more than there are runs, unless these come in bursts
+CLOCK_SHARE = 0.8  # share of starts that must be near one place on the clock
+EMPTY_SHARE = 0.1  # share of windows that may hold no run; with more, the task does not keep to that schedule
+# The share of a weekday's dates with a run: from MOSTLY on it runs on that day, up to MOSTLY_NOT it does not.
+MOSTLY, MOSTLY_NOT = 0.65, 0.35
+MOMENTS_LOOKED_AT = 1_000  # due moments: more than there are runs, unless runs come in bursts
 MARGIN = 5  # minutes from the usual end to the check, as in the seed's examples
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-_SUB_HOURLY = 45 * _MINUTE  # shorter intervals are minutes
-_BY_DAYS = 20 * _HOUR  # from here on the time of the day is what repeats
+_SUB_HOURLY = 45 * _MINUTE  # shorter intervals are counted in minutes
+_BY_DAYS = 20 * _HOUR  # from here on, what repeats is the time of day
 _MONTHLY = 27 * _DAY
-_HOURS_KNOWN_FROM = 2 * _DAY  # a history that is shorter does not tell hours without a run
+_HOURS_KNOWN_FROM = 2 * _DAY  # a shorter history does not show which hours have no run
 _HOURS, _MINUTES = range(24), range(60)
 _WEEKDAYS = range(7)  # as crontab counts them: Sunday is 0
 
@@ -44,7 +45,7 @@ class Timing:
         return f"{words[0].lower()}{words[1:]}, {self.schedule.zone}"
 
     def is_kept(self, starts: Sequence[datetime], lookback: timedelta) -> bool:
-        """Whether nearly each check would have found a run that started in its window."""
+        """Whether nearly every check would have found a run that started in its window."""
         until = starts[-1] + self.after
         moments = list(takewhile(until.__ge__, islice(self.schedule.upcoming(starts[0]), MOMENTS_LOOKED_AT)))
         empty = sum(bisect_left(starts, due - lookback) == bisect_right(starts, due) for due in moments)
@@ -53,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    """Starts come at `minute` of each `period`, both in minutes; `offsets` says how far each is from there."""
+    """Starts come at `minute` of each `period`, both in minutes; `offsets` says how far off each start was."""
 
     period: int
     minute: int
@@ -61,7 +62,7 @@ class _Beat:
 
 
 def clock_timing(habit: Habit, interval: timedelta, zone: str) -> Timing | None:
-    """None where the starts keep to no time of the hour, the day, the week or the month."""
+    """None if the starts keep to no time of the hour, day, week or month."""
     beat = _beat(habit, interval, zone)
     if beat is None:
         return None
@@ -91,12 +92,12 @@ def _beat(habit: Habit, interval: timedelta, zone: str) -> _Beat | None:
 
 
 def _tolerance(period: int) -> float:
-    """Minutes that a start may be off: 30 of a day, 5 of an hour, less of less."""
+    """How many minutes a start may be off: 30 in a daily period, 5 in an hourly one, fewer in a shorter one."""
     return 30 if period > 60 else period / 12
 
 
 def _middle(places: Sequence[float], period: int) -> float:
-    """The median on a dial, which is cut where the widest stretch has no place."""
+    """The median on a dial, which is cut open at its widest empty stretch."""
     dial = sorted(places)
     gaps = [later - earlier for earlier, later in pairwise([*dial, dial[0] + period])]
     cut = gaps.index(max(gaps)) + 1
@@ -104,9 +105,9 @@ def _middle(places: Sequence[float], period: int) -> float:
 
 
 def _check_after(habit: Habit, beat: _Beat) -> int:
-    """Minutes from the usual start: past the usual end, at a minute that a person would write.
+    """Minutes from the usual start to the check: past the usual end, at a minute that a person would write.
 
-    A run that started at another time, by hand perhaps, says nothing about that.
+    A run that started at another time, perhaps by hand, says nothing about the usual end.
     """
     offset_of = dict(zip(habit.starts, beat.offsets, strict=True))
     ends = [
@@ -122,7 +123,7 @@ def _check_after(habit: Habit, beat: _Beat) -> int:
 
 
 def _crontab(interval: timedelta, beat: _Beat, after: int, dues: Sequence[datetime]) -> str:
-    """Empty where no crontab says it."""
+    """Empty if no crontab can express it."""
     if beat.period < 60:
         minutes = [*range((beat.minute + after) % beat.period, 60, beat.period)]
         return f"{_field(minutes, _MINUTES)} * * * *"
@@ -140,9 +141,9 @@ def _crontab(interval: timedelta, beat: _Beat, after: int, dues: Sequence[dateti
 
 
 def _weekdays(dues: Sequence[datetime]) -> list[int]:
-    """Those on which it runs; empty where it is not the week that tells.
+    """The weekdays on which it runs; empty if its runs do not follow the week.
 
-    A day that has not passed twice without it is not known to be free, but a weekend is.
+    A day counts as free only if it has passed at least twice, but a whole weekend without a run counts at once.
     """
     passed = Counter(map(_weekday, _dates(dues)))
     ran = Counter(map(_weekday, {due.date() for due in dues}))
@@ -156,7 +157,7 @@ def _weekdays(dues: Sequence[datetime]) -> list[int]:
 
 
 def _hours(interval: timedelta, dues: Sequence[datetime], weekdays: Sequence[int]) -> list[int]:
-    """Those of the day at which it is checked; empty where they are not the same each day."""
+    """The hours of the day at which it is checked; empty if they are not the same every day."""
     if dues[-1] - dues[0] < _HOURS_KNOWN_FROM:
         every = round(interval / _HOUR)
         return [] if 24 % every else [*range(dues[0].hour % every, 24, every)]
@@ -166,7 +167,7 @@ def _hours(interval: timedelta, dues: Sequence[datetime], weekdays: Sequence[int
 
 
 def _dates(dues: Sequence[datetime]) -> list[date]:
-    """All from the first to the last."""
+    """All dates from the first to the last."""
     first = dues[0].date()
     return [first + timedelta(days=passed) for passed in range((dues[-1].date() - first).days + 1)]
 
@@ -176,7 +177,7 @@ def _weekday(day: date) -> int:
 
 
 def _field(values: Sequence[int], whole: range) -> str:
-    """As a crontab field: `*`, `*/15`, or what `_listed` says."""
+    """As a crontab field: `*`, `*/15`, or what `_listed` gives."""
     step = values[1] - values[0] if len(values) > 1 else 0
     is_even = step > 1 and [*values] == [*range(values[0], len(whole), step)] and values[0] < step
     if is_even and not values[0]:

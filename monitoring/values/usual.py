@@ -1,11 +1,11 @@
-"""How long something usually takes: not how long on average, but what nearly all of it stayed within."""
+"""How long something usually takes: not on average, but the limit that nearly all of it stayed within."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 PERCENT = 95
-KNOWN_FROM = 20  # spans: of fewer the longest alone would be the limit
+KNOWN_FROM = 20  # spans: with fewer, the limit would simply be the longest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Usual:
 
 
 def usual_limit(spans: Sequence[timedelta]) -> Usual | None:
-    """The shortest of these spans that at least 95 in 100 of them do not exceed; None where they are too few."""
+    """The shortest of these spans that at least 95 in 100 of them do not exceed; None if there are too few."""
     if len(spans) < KNOWN_FROM:
         return None
     limit = p95(spans)
@@ -26,5 +26,5 @@ def usual_limit(spans: Sequence[timedelta]) -> Usual | None:
 
 
 def p95(spans: Sequence[timedelta]) -> timedelta:
-    """The shortest of them that at least 95 in 100 do not exceed: by the nearest rank, of one span that one."""
+    """The shortest span that at least 95 in 100 do not exceed, by nearest rank; a single span is its own limit."""
     return sorted(spans)[-(-PERCENT * len(spans) // 100) - 1]
