@@ -1,1 +1,1 @@
-"""From what a queue says about a run to its row."""
+"""Turns what a queue says about a run into the run's row."""

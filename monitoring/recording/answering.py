@@ -1,4 +1,4 @@
-"""What a process owes to the runs that it has begun: to say that it lives, and to notice who no longer does."""
+"""What a process does for the runs it has begun: it says that it is alive, and notices which others no longer are."""
 
 import logging
 import time
@@ -17,27 +17,28 @@ Ask = Callable[[datetime], Callable[[], None] | None]
 
 
 def when_workers_are_lost(ask: Ask) -> None:
-    """Has `ask` called, in the writer's thread, when a worker is found dead, and some seconds later once more.
+    """Registers `ask`, to be called in the writer's thread when a worker is found dead, and again some seconds later.
 
-    It is for runs that were not known to be its own yet; `now` is the database's. What it returns is called in a thread
-    of its own, since it asks somebody else, who may hang; until it is done nothing new is asked.
+    `ask` gets the database's time, and looks for runs that were not yet known to be that worker's. What it returns is
+    called in a separate thread, since it asks another system, which may hang. Until it is done, nothing new is asked.
     """
     _asked_about_losses.append(ask)
 
 
 _asked_about_losses: list[Ask] = []
 
-# Asleep this machine is down; of clocks that nobody sets only this one goes on meanwhile, where there is it.
+# A machine that sleeps counts as down, so the clock must go on meanwhile. Of the clocks that nobody sets, only
+# CLOCK_BOOTTIME does, where it exists.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady() -> float:
-    """Seconds by a clock that nobody sets."""
+    """The seconds of a clock that nobody sets."""
     return time.clock_gettime(_STEADY)
 
 
 class Answering:
-    """This process, as one that answers for runs from the first that it begins."""
+    """This process, which answers for runs from the first one that it begins."""
 
     def __init__(self) -> None:
         self.worker = Worker()
@@ -50,21 +51,21 @@ class Answering:
         self._asking: Thread | None = None
 
     def note(self, events: Iterable[RunEvent]) -> None:
-        """What it answers for after these, which are in their order."""
+        """Updates which runs it answers for; the events must be in order."""
         for event in events:
             if event.attempts:
                 self.running[event.task_id] = event
                 self.has_begun = True
-            elif event.status is not RunStatus.RUNNING:  # else it is one of `what_runs`
+            elif event.status is not RunStatus.RUNNING:  # else it was repeated by `what_runs`
                 self.running.pop(event.task_id, None)
 
     def must_beat(self) -> bool:
         return self.has_begun or self.worker.trouble != self.worker.told_trouble
 
     def beat(self) -> bool:
-        """Says that it lives, and ends the runs of those that do not.
+        """Says that this process is alive, and ends the runs of those that are not.
 
-        Returns whether others may have thought it dead, and have ended the runs of its own.
+        Returns whether others may have thought it dead and ended its runs.
         """
         using = database_alias()
         now = database_now()
@@ -84,7 +85,7 @@ class Answering:
             self.worker.leave(database_alias())
 
     def what_runs(self) -> list[RunEvent]:
-        """The starts of what runs, to be told again: newer than they were, but no attempts more."""
+        """The starts of the current runs, to be recorded again: newer than before, but not counted as attempts."""
         for event in list(self.running.values()):
             again = event._replace(seq=event.seq + 1, attempts=0, worker=self.worker.name)
             if self.running.get(event.task_id) is event:

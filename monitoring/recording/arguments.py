@@ -1,4 +1,4 @@
-"""A call's arguments under their parameters' names, and the one that says what the run is about."""
+"""A call's arguments by parameter name, and the one that says what the run is about."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer on
 
 
 class Call(NamedTuple):
-    """What a task calls: the name that it is known by, and its arguments; without a signature these have no names.
+    """What a task calls: the name it is known by, and its arguments, which have no names without a signature.
 
-    `places` are the parameters' names where that is known beforehand, see `places_of`.
+    `places` are the parameters' names if they are known beforehand, see `places_of`.
     """
 
     name: str
@@ -24,14 +24,14 @@ class Call(NamedTuple):
 
 
 def texts_of(call: Call) -> tuple[str, str | None]:
-    """The parameters as they are stored, and the context id."""
+    """The parameters in the form they are stored in, and the context id."""
     parameters = named(call)
     return written_parameters(parameters), context_id_of(parameters, call.signature)
 
 
 def named(call: Call) -> dict[str, object]:
-    """The arguments under their parameters' names; without a signature those that were given by name."""
-    if len(call.args) <= len(call.places):  # most calls, for a tenth of what binding costs
+    """The arguments by parameter name; without a signature, only those that were given by name."""
+    if len(call.args) <= len(call.places):  # most calls, at a tenth of the cost of binding
         given = dict(zip(call.places, call.args, strict=False))
         if not call.kwargs:
             return given
@@ -42,21 +42,21 @@ def named(call: Call) -> dict[str, object]:
         return dict(call.kwargs)
     try:
         return dict(call.signature.bind_partial(*call.args, **call.kwargs).arguments)
-    except TypeError:  # arguments that do not fit: the task itself will say so
+    except TypeError:  # the arguments do not fit: the task itself will say so
         names = list(call.signature.parameters)
         names += [f"argument {place + 1}" for place in range(len(names), len(call.args))]
         return dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
 
 
 def places_of(signature: inspect.Signature | None) -> tuple[str, ...]:
-    """The parameters' names, if each may be given by its place; else none."""
+    """The parameters' names if each may be given by position or by name; otherwise none."""
     parameters = signature.parameters if signature else {}
     kinds = {parameter.kind for parameter in parameters.values()}
     return tuple(parameters) if kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD} else ()
 
 
 def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature | None) -> str | None:
-    """The value given for the first parameter, if that can be the key of something and is no secret."""
+    """The value given for the first parameter, if it can be a key of something and is not a secret."""
     name = next(iter(signature.parameters), "") if signature else ""
     first = parameters.get(name)
     if isinstance(first, str):

@@ -1,11 +1,14 @@
-"""Celery's signals into run events, connected without a line in the host's tasks.
+"""Turns Celery's signals into run events, without a line in the host's tasks.
 
-Facts about Celery 5.5 to 5.7 that this rests on (read in 5.7's source, tried with all three): a task keeps its id over
-retries, which `request.retries` counts from 0, and over `replace`, which `replaced_task_nesting` counts. The next
-attempt is published before `task_retry` is sent. What a child process could not say of itself (it was lost, or met its
-hard time limit) is said by the worker's main process, where `task.request` may be empty. `Ignore` and `Reject` show
-only in the state that `task_postrun` is sent with. A task with an eta waits inside a worker, and no signal says that
-its time has come.
+This relies on these facts about Celery 5.5 to 5.7 (read in 5.7's source, tried with all three):
+
+- A task keeps its id over retries, which `request.retries` counts from 0, and over `replace`, which
+  `replaced_task_nesting` counts.
+- The next attempt is published before `task_retry` is sent.
+- If a child process cannot report its own end (it was lost, or hit its hard time limit), the worker's main process
+  reports it. There `task.request` may be empty.
+- `Ignore` and `Reject` show only in the state that `task_postrun` is sent with.
+- A task with an eta waits inside a worker, and no signal says that its time has come.
 """
 
 import inspect
@@ -45,7 +48,7 @@ SIGNALS = {
 EXPIRED = Meaning(RunStatus.CANCELLED, ends=True, reason="Expired before a worker took it")
 TERMINATED = Meaning(RunStatus.CANCELLED, ends=True, reason="Terminated")
 
-# Of the states that `task_postrun` is sent with, those that no other signal tells.
+# The states sent with `task_postrun` that no other signal reports.
 POSTRUN_STATES = {
     states.IGNORED: Meaning(RunStatus.CANCELLED, ends=True),
     states.REJECTED: Meaning(RunStatus.STOPPED, ends=True),
@@ -67,14 +70,14 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 _STARTED_AT = "_monitoring_started_at"
-_MOST_RETRIES = 100  # before a replacement: each replacement is a later attempt than all of these
+_MOST_RETRIES = 100  # before a replacement: each replacement counts as a later attempt than all of them
 
-# What this worker's main process holds, by task id: the endings it tells of may come without their attempt and start.
+# The requests that this worker's main process holds, by task id: the ends it reports may lack attempt and start.
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def connect() -> None:
-    """Records the runs of every Celery task; to call it again changes nothing."""
+    """Records the runs of every Celery task; calling it again changes nothing."""
     for signal, handler in _HANDLERS.items():
         signal.connect(handler, dispatch_uid=f"monitoring {handler.__name__}")
     signals.worker_process_shutdown.connect(_worker_process_shutdown, dispatch_uid="monitoring close")
@@ -88,9 +91,9 @@ def event_of(
     error: BaseException | None = None,
     cause: object = None,
 ) -> RunEvent:
-    """The event that a signal stands for; `task` is None where it is not known in this process.
+    """The event that a signal stands for; `task` is None if this process does not know it.
 
-    `cause` is what is said beside the meaning's reason.
+    `cause` is added to the meaning's reason if there is no error.
     """
     is_start = meaning.status is RunStatus.RUNNING
     is_waiting = meaning.status is RunStatus.QUEUED
@@ -100,14 +103,14 @@ def event_of(
     started_at = _started_at(request) if is_start or meaning.ends else None
     status = RunStatus.PENDING if is_waiting and _is_for_later(request, now) else meaning.status
     signature = _signature(task)
-    # Without a signature the arguments have no names: an event that knows the task says them later.
+    # Without a signature the arguments have no names; a later event that knows the task adds them.
     call = Call(request.id, request.args or (), request.kwargs or {}, signature)
     parameters, context_id = texts_of(call) if signature else ("", None)
     return RunEvent(
         task_id=storable_name(request.id),
         task_name=storable_name(task.name if task else request.task),
         status=status,
-        # A message that is queued again comes late but is never newer than a start.
+        # A message that is queued again may come late, but is never newer than a start.
         seq=int(status is RunStatus.QUEUED) if is_waiting else place(_attempt(request), now),
         submitted_at=now if is_waiting else None,
         started_at=started_at,
@@ -132,14 +135,16 @@ def _attempt(request: Context) -> int:
 
 
 def _attempts_at_least(request: Context) -> int:
-    """For the main process, since a child that is killed may not have written its start; and after a retry, since
-    the child that ran the attempt before may write later.
+    """How many attempts there must have been, this one included.
+
+    Needed in the main process, since a killed child may not have written its start; and after a retry, since the child
+    that ran the attempt before may write later.
     """
     return int((request.replaced_task_nesting or 0) + (request.retries or 0)) + 1
 
 
 def _started_at(request: Context) -> datetime | None:
-    """As this process noted it or, in the main process, as its child told it."""
+    """The start as this process noted it or, in the main process, as its child reported it."""
     noted: datetime | None = getattr(request, _STARTED_AT, None)
     seconds = getattr(_received.get(request.id), "time_start", None)
     return noted or (datetime.fromtimestamp(seconds, UTC) if seconds else None)
@@ -161,7 +166,7 @@ def _signature(task: Any) -> inspect.Signature | None:
 
 
 def _request_of(task: Any, task_id: str) -> Context:
-    """The attempt that is told of: the one that runs here, else the one that the main process received."""
+    """The attempt that a signal is about: the one that runs here, or else the one that the main process received."""
     if task.request.id == task_id:
         return task.request
     received = _received.get(task_id)
@@ -176,7 +181,7 @@ def _record(
 
 
 def _after_task_publish(sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:
-    # The first protocol's message has everything in its body.
+    # A message of protocol 1 has everything in its body.
     request = Context(headers, args=body[0], kwargs=body[1]) if "task" in headers else Context(body)
     _record(SIGNALS["after_task_publish"], request, current_app.tasks.get(sender))
 
@@ -195,7 +200,7 @@ def _task_success(sender: Any, **_: Any) -> None:
 
 
 def _task_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
-    # An error that cannot be sent between processes comes wrapped, and is itself still being handled.
+    # An error that cannot be sent between processes comes wrapped; the original is still being handled here.
     error = sys.exception() if isinstance(exception, UnpickleableExceptionWrapper) else exception
     _record(SIGNALS["task_failure"], _request_of(sender, task_id), sender, error)
 
@@ -226,11 +231,11 @@ def _task_postrun(task: Any, task_id: str, retval: Any, state: str | None, **_: 
 
 
 def _worker_process_shutdown(**_: Any) -> None:
-    """Celery's processes leave without Python's own exit."""
+    """Celery's processes end without Python's normal exit."""
     close()
 
 
-# Functions of the module, since Celery holds them weakly.
+# Module-level functions, since Celery holds only weak references to them.
 _HANDLERS = {
     signals.after_task_publish: _after_task_publish,
     signals.task_received: _task_received,

@@ -1,4 +1,4 @@
-"""Any code as a run: a block, a function, or what a command of ours starts."""
+"""Any code as a run: a block, a function, or what one of our commands starts."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run that no queue gave an id, from its start on."""
+    """One run, from its start on, to which no queue gave an id."""
 
     name: str
     started_at: datetime
@@ -55,9 +55,9 @@ class record_run(ContextDecorator):
         @record_run("nightly_export")
         def export(): ...
 
-    `context_id` is stored as text, `parameters` as those of a task are: masked and cut. Errors pass on as they are, and
-    what cannot be recorded still runs. Raises TypeError for what is no name, and for a function whose calls end before
-    its work does.
+    `context_id` is stored as text, `parameters` like those of a task: masked and cut. Errors propagate unchanged, and
+    code whose run cannot be recorded still runs. Raises TypeError for a name that is empty or not text, and for a
+    function whose calls end before its work does.
     """
 
     def __init__(self, name: str, *, context_id: object = None, parameters: Mapping[str, object] | None = None) -> None:
@@ -75,7 +75,7 @@ class record_run(ContextDecorator):
         return super().__call__(function)
 
     def _recreate_cm(self) -> Self:
-        """Each call of a decorated function is a run of its own, in whatever thread."""
+        """Makes each call of a decorated function a separate run, in whatever thread."""
         return type(self)(self._name, context_id=self._context_id, parameters=self._parameters)
 
     def __enter__(self) -> str:

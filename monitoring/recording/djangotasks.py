@@ -1,7 +1,8 @@
-"""The functions behind the tasks of Django's framework, all of which Huey's backend runs as one task of its own.
+"""The functions behind the tasks of Django's framework, all of which Huey's backend runs as a single Huey task.
 
 Source: huey.contrib.djhuey.tasks_backend of Huey 3.5. That task is called with the path of the function, its positional
-arguments as a list, and those by name. The path is importable, and leads to Django's `Task` or to the bare function.
+arguments as a list, and its keyword arguments. The path is importable, and leads to Django's `Task` or to the bare
+function.
 """
 
 import inspect
@@ -12,14 +13,14 @@ from typing import Any
 
 from monitoring.recording.arguments import Call
 
-SHIM = "djtasks.run"  # the name of the one task
+SHIM = "djtasks.run"  # the name of that single task
 
 
 def call_of(path: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Call:
-    """What is really called; it is known by the function's name, without the module, as Huey's own tasks are.
+    """What is really called, under the function's name without its module, as Huey names its own tasks.
 
-    Nothing is imported for it. A process that has not loaded the function yet says nothing about its arguments; the one
-    that enqueued them has.
+    Nothing is imported for this. A process that has not loaded the function yet says nothing about its arguments; the
+    process that enqueued the task has loaded it.
     """
     module, _, name = path.rpartition(".")
     task = getattr(sys.modules.get(module), name, None)
@@ -29,7 +30,7 @@ def call_of(path: str, args: Sequence[object], kwargs: Mapping[str, object]) -> 
 
 @lru_cache(maxsize=4096)
 def _signature(function: Callable[..., Any] | None, takes_context: bool) -> inspect.Signature | None:
-    """As its callers see it: the context comes from the backend."""
+    """The signature as callers see it, without the context, which the backend adds."""
     try:
         signature = inspect.signature(function) if function else None
     except (TypeError, ValueError):

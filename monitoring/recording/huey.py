@@ -1,12 +1,15 @@
-"""Huey's signals into run events, connected without a line in the host's tasks.
+"""Turns Huey's signals into run events, without a line in the host's tasks.
 
-Facts about Huey 3.5 that this rests on (read in its source): a task keeps its id over retries; `enqueued` is sent
-before the task is stored, and again when a scheduled task's time has come; `error`, `timeout`, `locked` and
-`rate-limited` are sent when `task.retries` already tells whether a retry follows; `timeout`, `locked`, `rate-limited`
-and `canceled` are sent inside the `except` that caught their reason. A retry that a task asks for itself raises
-`task.retries` by one. What `enqueue` and `execute` raise has no signal: a queue that is away, a task that calls
-`sys.exit()`. So these two are wrapped. Workers that are processes leave without Python's own exit, but not without the
-hooks of their shutdown.
+This relies on these facts about Huey 3.5 (read in its source):
+
+- A task keeps its id over retries.
+- `enqueued` is sent before the task is stored, and again when a scheduled task's time has come.
+- When `error`, `timeout`, `locked` and `rate-limited` are sent, `task.retries` already tells whether a retry follows.
+- `timeout`, `locked`, `rate-limited` and `canceled` are sent inside the `except` that caught their reason.
+- A retry that a task asks for itself raises `task.retries` by one.
+- What `enqueue` and `execute` raise has no signal: the queue cannot be reached, or a task calls `sys.exit()`. So these
+  two are wrapped.
+- Worker processes end without Python's normal exit, but they run their shutdown hooks.
 """
 
 import inspect
@@ -62,21 +65,21 @@ SIGNALS = {
     huey_signals.SIGNAL_EXPIRED: Meaning(RunStatus.CANCELLED, ends=True, reason="Expired before a worker took it"),
     huey_signals.SIGNAL_CANCELED: Meaning(RunStatus.CANCELLED, ends=True, reason="Cancelled"),
 }
-# What has no signal.
+# Ends that have no signal.
 NOT_ENQUEUED = Meaning(RunStatus.STOPPED, ends=True, reason="Not enqueued")
 BROKEN_OFF = Meaning(RunStatus.STOPPED, ends=True)
 
 _MOST_RETRIES = 1024
-_MOST_ASKED_FOR = 10_000  # tasks in a queue
+_MOST_ASKED_FOR = 10_000  # tasks; a longer queue is not read
 
-# A run of these statuses needs no other word about how it ended.
+# A run with one of these statuses already says how it ended.
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.STOPPED, RunStatus.CANCELLED})
 _WAITS = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.INVALIDATED})
 _KNOWN = "_monitoring"  # the attribute of a task under which `Known` is kept
 
 
 class Queue(NamedTuple):
-    """`name` stands in the worker's stead while a run waits; `utc` says in which clock Huey writes its naive times."""
+    """`name` takes the worker's place while a run waits; `utc` says whether Huey's naive times are in UTC."""
 
     name: str
     utc: bool
@@ -84,9 +87,9 @@ class Queue(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What this process knows of a run, noted on its task. Huey does not send such an attribute along.
+    """What this process knows of a run, kept on its task. Huey does not send such an attribute along.
 
-    `told` is the task's class and arguments, until the writer has put them into words.
+    `told` is the task's class and arguments, until they are put into words.
     """
 
     id: str
@@ -107,7 +110,7 @@ class Known:
 
 
 class TaskSighting(NamedTuple):
-    """A task as a signal showed it. Its event is made later, so what may have changed by then stands here as it was."""
+    """A task as a signal showed it. Its event is made later, so whatever may change by then is kept here as it was."""
 
     meaning: Meaning
     run: Known
@@ -126,7 +129,7 @@ class TaskSighting(NamedTuple):
         return self.meaning.status is RunStatus.INVALIDATED
 
     def event(self) -> RunEvent | None:
-        """None for what was raised by a run whose end is known. Those of a run are to be made in their order."""
+        """None for an exception of a run whose end is known already. A run's events must be made in order."""
         meaning, known, at = self.meaning, self.run, self.at
         known.put_into_words()
         if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
@@ -141,7 +144,7 @@ class TaskSighting(NamedTuple):
             status=status,
             seq=self._seq(known.retries_at_start, status),
             submitted_at=at if meaning.status is RunStatus.QUEUED else None,
-            # Said again at the end: if the start could not be written, the run would look as if it never started.
+            # Repeated at the end: if the start could not be written, the run would look as if it never started.
             started_at=known.started_at if is_start or meaning.ends else None,
             finished_at=at if meaning.ends else None,
             attempts=int(is_start),
@@ -166,9 +169,10 @@ class TaskSighting(NamedTuple):
     def _seq(self, retries_at_start: int | None, status: RunStatus) -> int:
         """The event's place: before any start, then by attempt, then by time.
 
-        Retries left fall by one each attempt and so order two hosts whose clocks differ. Being queued again, for a
-        retry or by the scheduler, comes late but is never newer than a start. If a queue took a task all the same, and
-        only its answer was lost, any start is newer than that.
+        The retries left fall by one with each attempt, and so put the events of two hosts in order even if their clocks
+        differ. An event of being queued again, for a retry or by the scheduler, may come late but is never newer than a
+        start. If a task was reported as not enqueued, but the queue took it and only its answer was lost, any start is
+        newer than that report.
         """
         if status is RunStatus.PENDING or status is RunStatus.QUEUED:
             return int(status is RunStatus.QUEUED)
@@ -177,25 +181,25 @@ class TaskSighting(NamedTuple):
 
 
 def registered_names(huey: Huey = HUEY) -> list[str]:
-    """The names of all tasks of the installed apps, found as Huey's consumer finds them; a name of two comes twice."""
+    """The names of all tasks of the installed apps, found as Huey's consumer does; a shared name comes twice."""
     autodiscover_modules("tasks")
     names = (task_class.__name__ for task_class in huey._registry._registry.values())
     return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
 def queue_name(huey: Huey) -> str:
-    """What stands in the worker's stead while a run waits in this queue; unlike a worker's name it has no colon."""
+    """What takes the worker's place while a run waits in this queue; unlike a worker's name, it has no colon."""
     return storable(f"huey {huey.name}".replace(":", " "))[:WORKER_MAX]
 
 
 def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
-    """Records the runs of every task of this Huey but those of the given task wrappers."""
+    """Records the runs of every task of this Huey, except those of the given task wrappers."""
     unrecorded = {wrapper.task_class for wrapper in except_for}
     queue = Queue(queue_name(huey), huey.utc)
 
     def record_signal(signal: str, task: Any, exc: BaseException | None = None) -> None:
         if type(task) not in unrecorded:
-            try:  # without a call too many: after a task's own code caches are cold, and each costs some microseconds
+            try:  # as few calls as possible: caches are cold after a task's own code, so each costs some microseconds
                 note(sighting_of(signal, task, exc, instant(), queue))
             except Exception as error:
                 not_recorded(error, signal, "of", task.name, task.id)
@@ -213,16 +217,16 @@ def connect(huey: Huey = HUEY, except_for: Iterable[Any] = ()) -> None:
 
 
 def _write_what_is_left() -> None:
-    """Called at the end of each worker; of one that is a thread the process goes on."""
+    """Called at the end of each worker; if the worker is a thread, its process goes on."""
     is_process = parent_process() is not None and current_thread() is main_thread()
     close() if is_process else flush()
 
 
 def _end_what_left_the_queue(huey: Huey) -> Ask:
-    """Finds runs that a worker had taken when it was killed, just before it could write that it runs them.
+    """Ends the runs that a worker took just before it was killed, before it could write that it runs them.
 
-    A living worker may have taken one that very moment; so it is over only if it is still missing the next time. A
-    queue is read as a whole, so one that is too long is not asked.
+    A living worker may be taking a run from the queue at that very moment, so a run is over only if it is still missing
+    the next time. A queue can only be read as a whole, so one that is too long is not read.
     """
     missed: set[str] = set()
 
@@ -246,7 +250,7 @@ def _end_what_left_the_queue(huey: Huey) -> Ask:
 
 
 def _lost(task_id: str, task_name: str, seq: int) -> RunEvent:
-    """Newer than the wait, whose place is given, and older than any start, should there be one after all."""
+    """The end of a lost run: newer than its wait, whose `seq` is given, and older than any start that may yet come."""
     return RunEvent(
         task_id=task_id,
         task_name=task_name,
@@ -265,7 +269,7 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
         try:
             return enqueue(task)
         except Exception as error:
-            if isinstance(task, Task) and not huey.immediate:  # an immediate task is not stored but executed
+            if isinstance(task, Task) and not huey.immediate:  # an immediate task is executed, not stored
                 tell(NOT_ENQUEUED, task, error)
             raise
 
@@ -281,7 +285,7 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
 
 
 def sighting_of(signal: str, task: Any, exc: BaseException | None, now: datetime, queue: Queue) -> TaskSighting:
-    """What a signal shows. Raises KeyError for one that the Huey known here does not have."""
+    """What a signal shows. Raises KeyError for a signal that is not in SIGNALS."""
     meaning = SIGNALS[signal]
     errors = _errors(meaning, exc) if exc or meaning.reason else ""
     known = getattr(task, _KNOWN, None) or _known(task)
@@ -295,12 +299,12 @@ def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: 
 
 
 def _known(task: Any) -> Known:
-    """Noted on the task, which is seen for the first time."""
-    # A task that asks for itself is among its own arguments while it runs.
+    """What is known of a task that is seen for the first time; also kept on the task."""
+    # A task that asks for itself may be among its own arguments while it runs.
     args, kwargs = tuple(task.args), {name: value for name, value in task.kwargs.items() if value is not task}
     known = Known(task.id, task.name, (task.__class__, args, kwargs))
-    # Whoever changes an argument later does not change the record: what can be changed is written down at once. Nor is
-    # it held, for it may be large, and thousands wait while the database is away.
+    # Arguments that can change are written down at once, so that changing them later does not change the record. They
+    # are not held either: they may be large, and thousands wait while the database is away.
     if not all(map(is_simple, (*args, *kwargs.values()))):
         known.put_into_words()
     setattr(task, _KNOWN, known)
@@ -310,13 +314,13 @@ def _known(task: Any) -> Known:
 def _errors(meaning: Meaning, error: BaseException | None) -> str:
     if not meaning.reason:
         return written_error(error) if error else ""
-    # The exception being handled is the task's own only if it is Huey's: in immediate mode it may be the host's.
+    # The exception being handled is the task's own only if it is one of Huey's: in immediate mode it may be the host's.
     cause = sys.exception()
     return written_reason(meaning.reason, cause if isinstance(cause, (CancelExecution, HueyException)) else None)
 
 
 def _call_of(name: str, task_class: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> Call:
-    """What a task calls: of a task of Django's framework, the function behind it."""
+    """What a task calls; for a task of Django's framework, the function behind it."""
     if name == djangotasks.SHIM:
         match args:
             case str() as path, list() | tuple() as its_args, dict() as its_kwargs:
@@ -328,7 +332,7 @@ def _call_of(name: str, task_class: Any, args: Sequence[object], kwargs: Mapping
 def _signature(task_class: Any) -> inspect.Signature | None:
     """The signature of the function behind a task, as its callers see it.
 
-    Huey keeps the function only in the closure of the class's `execute`, which adds the task itself if it is asked to.
+    Huey keeps the function only in the closure of the class's `execute`, which also passes the task if asked to.
     """
     try:
         signature = inspect.signature(inspect.getclosurevars(task_class.execute).nonlocals["func"])

@@ -21,10 +21,10 @@ from monitoring.values.text import storable, tail
 
 OUTPUT_MAX = 4_000  # characters of a failed job's output, the last ones
 PATIENCE = 3  # seconds that the database may take once the job has ended
-NOT_EXECUTABLE, NOT_FOUND = 126, 127  # POSIX, "Exit Status for Commands", as is 128 and more for a signal
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  # POSIX, "Exit Status for Commands", as are 128 and more for a signal
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_CHUNK = 1 << 20  # bytes: more than a pipe holds, so that one reading empties it
+_CHUNK = 1 << 20  # bytes: more than a pipe holds, so that one read empties it
 
 
 class CannotStart(Exception):
@@ -38,7 +38,7 @@ class CannotStart(Exception):
 def record_job(name: str, command: Sequence[str], context_id: str | None = None) -> int:
     """Runs the command, without a shell, and returns what a shell would exit with. Raises CannotStart.
 
-    Its end is recorded when it ends; its output is passed on for as long as anybody holds it open.
+    Its end is recorded when it ends; its output is passed on for as long as any process holds it open.
     """
     run = Run(name, instant(), context_id)
     writings: list[Writing] = []
@@ -51,8 +51,8 @@ def record_job(name: str, command: Sequence[str], context_id: str | None = None)
     try:
         with _signals_passed_on(job) as wakeup:
             process = job.start(command)
-            # This process beats while the job runs: killed, it leaves a run that others find lost. A run whose worker
-            # never said that it lives would be so at once, so that is said first.
+            # This process beats while the job runs: if it is killed, others find the run lost. But a run whose
+            # worker never beat would be found lost at once, so the first beat comes before the start is written.
             started = run.started()
             start = started._replace(worker=answer_for_runs(started))
             writings.append(Writing(start, after=partial(wait_for_a_beat, PATIENCE)))
@@ -80,12 +80,12 @@ def ending(returncode: int, output: bytes) -> tuple[RunStatus, str]:
 def _signal_name(number: int) -> str:
     try:
         return f"{number} ({signal.Signals(number).name})"
-    except ValueError:  # not all have a name
+    except ValueError:  # not every signal has a name
         return str(number)
 
 
 class _Job:
-    """The process, the end of what it wrote, and the signals that came before it."""
+    """The process, the end of its output, and the signals that came before it started."""
 
     def __init__(self) -> None:
         self.output = bytearray()
@@ -95,7 +95,7 @@ class _Job:
 
     def start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         try:
-            # Files that are open for the job, such as a lock, stay so; Python opens its own for itself alone.
+            # Files opened for the job, such as a lock, stay open in it; those that Python opens are not inherited.
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=False)
         except FileNotFoundError as error:
             raise CannotStart(f"{command[0]}: command not found", NOT_FOUND) from error
@@ -108,7 +108,7 @@ class _Job:
         return process
 
     def tell(self, number: int) -> None:
-        """Passes a signal on; one that comes when the job has ended ends the waiting for its output."""
+        """Passes a signal on; once the job has ended, a signal ends the wait for its output instead."""
         if self._process is None:
             self._early.append(number)
         elif self._process.poll() is not None:
@@ -117,7 +117,7 @@ class _Job:
             self._process.send_signal(number)
 
     def attend(self, process: "subprocess.Popen[bytes]", wakeup: int, on_end: Callable[[], None]) -> None:
-        """Passes output on until it is closed and the process has ended, which is told when it is so."""
+        """Passes output on until it is closed and the process has ended; calls `on_end` as soon as it has ended."""
         with selectors.DefaultSelector() as selector, process:
             selector.register(wakeup, selectors.EVENT_READ)
             for stream, ours in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
@@ -128,7 +128,7 @@ class _Job:
                 self._pass_on(selector, None)
                 if not has_ended and process.poll() is not None:
                     has_ended = True
-                    self._pass_on(selector, 0)  # what it wrote at last
+                    self._pass_on(selector, 0)  # its last output
                     on_end()
 
     def _pass_on(self, selector: selectors.BaseSelector, timeout: float | None) -> None:
@@ -137,19 +137,19 @@ class _Job:
             if key.data is None:
                 continue  # only woken up
             self.output += chunk
-            del self.output[: -OUTPUT_MAX * 4]  # bytes of the longest characters
+            del self.output[: -OUTPUT_MAX * 4]  # 4 bytes: the longest character
             if not (chunk and _write_all(key.data, chunk)):
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr] # the job learns that nobody reads it
 
 
 def _write_all(file: int, chunk: bytes) -> bool:
-    """Whether somebody still reads it."""
+    """Writes the chunk; returns whether anybody still reads the file."""
     rest = memoryview(chunk)
     while rest:
         try:
             rest = rest[os.write(file, rest) :]
-        except BlockingIOError:  # whoever shares the terminal may have made it so
+        except BlockingIOError:  # a process that shares the terminal may have made it so
             select.select([], [file], [])
         except OSError:
             return False
@@ -157,7 +157,7 @@ def _write_all(file: int, chunk: bytes) -> bool:
 
 
 def _is_from_terminal(number: int) -> bool:
-    """Whether the job had it too: Ctrl-C goes to all that run in the terminal's foreground."""
+    """Whether the job got the signal too: Ctrl-C goes to every process in the terminal's foreground."""
     with suppress(OSError):
         return number == signal.SIGINT and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     return False
@@ -165,10 +165,10 @@ def _is_from_terminal(number: int) -> bool:
 
 @contextmanager
 def _signals_passed_on(job: _Job) -> Iterator[int]:
-    """Yields a file that can be read when a signal came, or the job ended.
+    """Yields a file that becomes readable when a signal comes or the job ends.
 
-    What we were told to ignore, as by `nohup`, is left so, and the job ignores it too. Not so the end of a child: where
-    that is ignored, nobody learns its exit status.
+    Signals that we were told to ignore, for instance by `nohup`, stay ignored, and the job ignores them too. SIGCHLD is
+    the exception: if the end of a child is ignored, nobody learns its exit status.
     """
     wakeup, waker = os.pipe()
     os.set_blocking(waker, False)

@@ -7,8 +7,8 @@ from monitoring.values.run_event import RunStatus
 class Meaning:
     """What a queue's signal means for a run.
 
-    `if_retried` is the status instead where another attempt follows; `reason` is for the endings that come without an
-    error of their own.
+    `if_retried` replaces the status if another attempt follows; `reason` is for ends that come without an error of
+    their own.
     """
 
     status: RunStatus

@@ -1,4 +1,4 @@
-"""What leaves the process of a task's parameters and errors: masked, cut, storable."""
+"""Makes a task's parameters and errors fit to leave the process: masked, cut, storable."""
 
 import json
 import math
@@ -21,10 +21,11 @@ ERRORS_MAX = 20_000  # characters of a run's errors, the last ones
 REASON_MAX = 1_000  # characters of what an exception adds to a reason
 MASK = "********"
 
-# More values than PARAMETERS_MAX characters can hold; 20 entries on each of 4 levels would take half a second.
+# More values than fit in PARAMETERS_MAX characters. Without this limit, 20 entries on each of 4 levels would take half
+# a second.
 _VALUES_MAX = 1_000
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
-# Values of exactly these types in JSON; empty for one that is too large, or that JSON does not know.
+# Writes values of exactly these types as JSON; empty for one that is too large, or that JSON does not have.
 _SIMPLE: dict[type, Callable[[Any], str]] = {
     int: lambda value: repr(value) if value.bit_length() <= 64 else "",
     float: lambda value: repr(value) if math.isfinite(value) else "",
@@ -38,7 +39,8 @@ _SECRET_CONTEXT = re.compile(
 )
 
 
-# A name like that, `=` or `:`, and what follows, quoted or not. An exception's name is none. The bounds keep it fast.
+# A name like that, `=` or `:`, and the value after it, quoted or not; but not an exception's name. The bounds on
+# lengths keep it fast.
 _SECRET_IN_TEXT = re.compile(
     rf"""(?x) ( (?<![\w-]) [\w-]{{0,40}}? (?i:{_SECRET_CONTEXT.pattern})
         (?!\w*(?:Error|Exception|Warning)\b) [\w-]{{0,40}}
@@ -50,12 +52,12 @@ _PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/]{1,200}(?=@)")
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
-    """Whether a value under this name is no context id; an `order_key` is one, an `api_key` is not."""
+    """Whether a value under this name must not be a context id; an `order_key` may be one, an `api_key` may not."""
     return bool(_SECRET_CONTEXT.search(name))
 
 
 def written_parameters(parameters: Mapping[str, object]) -> str:
-    """The parameters as JSON, its first PARAMETERS_MAX characters; never raises, whatever they are."""
+    """The first PARAMETERS_MAX characters of the parameters as JSON; never raises, whatever they are."""
     if not parameters:
         return ""
     entries = [*map(_simple_entry, parameters, parameters.values())] if len(parameters) <= ITEMS_MAX else [""]
@@ -67,13 +69,13 @@ def written_parameters(parameters: Mapping[str, object]) -> str:
 
 
 def is_simple(value: object) -> bool:
-    """Whether it stands in JSON as it is; then it is small, and nobody can change it."""
+    """Whether the value can go into JSON as it is; then it is also small and immutable."""
     write = _SIMPLE.get(type(value))
     return write is not None and write(value) != ""
 
 
 def _simple_entry(name: object, value: object) -> str:
-    """In JSON, if it may stand as it is: most do, for a third of what the look into them costs. Else empty."""
+    """The entry in JSON if it may stay as it is, else empty. Most may, at a third of the cost of looking into them."""
     write = _SIMPLE.get(type(value))
     start = _simple_name(name) if write and type(name) is str else ""
     written = write(value) if write and start else ""
@@ -86,23 +88,23 @@ def _simple_name(name: str) -> str:
 
 
 def written_error(error: BaseException) -> str:
-    """The traceback, whose last line is the error itself; its end where it is longer than ERRORS_MAX characters."""
+    """The traceback, whose last line is the error itself; only its end if it is longer than ERRORS_MAX characters."""
     try:
         text = "".join(traceback.format_exception(error))
     except Exception:
         text = f"{type(error).__name__} (it cannot be printed)"
-    # Of a very long one only what may remain is looked through, and more, so that no cut parts a secret from its name.
+    # Of a very long one, only the end is searched, but more than is kept: no cut may part a secret from its name.
     return tail(masked(storable(text.strip()[-2 * ERRORS_MAX :])), ERRORS_MAX)
 
 
 def masked(text: str) -> str:
-    """The text without passwords in addresses, and without what stands after a name that smells of a secret."""
+    """The text without passwords in URLs, and without the values after names that suggest a secret."""
     text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
     return _SECRET_IN_TEXT.sub(rf"\1{MASK}", text)
 
 
 def written_reason(reason: str, cause: object) -> str:
-    """A reason in our words and, in the same line, what its cause says about it."""
+    """A reason in our words and, on the same line, what its cause says about it."""
     try:
         detail = one_line(masked(head(str(cause), REASON_MAX))) if cause is not None else ""
     except Exception:
@@ -113,7 +115,8 @@ def written_reason(reason: str, cause: object) -> str:
 def _plain(value: object, depth: int, places: Iterator[int]) -> Any:
     """The value in JSON's types, cut to `depth` levels and as many values as there are `places`.
 
-    What JSON does not know is as Python prints it. What is too deep is left out: printed, it would show its secrets.
+    What JSON does not have is written as Python prints it. What is too deep is left out: printed, it would show its
+    secrets.
     """
     try:
         if type(value) is str:
@@ -138,7 +141,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _named(value: object) -> Mapping[Any, object] | None:
-    """What the value holds under names, in which a secret may smell: a dictionary's entries, a record's fields."""
+    """What the value holds under names, which may suggest a secret: a dictionary's entries, a record's fields."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

@@ -1,4 +1,4 @@
-"""Events that a short-lived process could not wait to see written: each a small file, until somebody writes it."""
+"""Events that a short-lived process cannot wait for: each is kept as a small file until some process writes it."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ _TIMES = ("submitted_at", "started_at", "finished_at")
 
 
 class Writing:
-    """An event on its way into the database, beside whatever goes on: one that hangs holds up nobody."""
+    """An event on its way into the database, in a separate thread: if it hangs, it holds up nobody."""
 
     def __init__(self, event: RunEvent, after: Callable[[], object] = bool) -> None:
-        """`after` is waited for before it is written."""
+        """`after` is called first; the event is written once it returns."""
         self._event = event
         self._after = after
         self._is_settled = False
@@ -36,7 +36,7 @@ class Writing:
         self._thread.start()
 
     def settle(self, deadline: float) -> None:
-        """Waits for it, until `time.monotonic()` says `deadline`; what is not written by then is kept on disk."""
+        """Waits until `time.monotonic()` reaches `deadline`; an event not written by then is kept on disk."""
         self._thread.join(max(0, deadline - time.monotonic()))
         if not self._is_settled:
             self._keep("the database did not answer in time")
@@ -50,7 +50,7 @@ class Writing:
                 self._keep(str(error).strip())
         else:
             self._is_settled = True
-            write_kept()  # the database is there
+            write_kept()  # the database can be reached
         finally:
             connections.close_all()
 
@@ -67,9 +67,9 @@ class Writing:
 
 
 def keep(event: RunEvent) -> Path:
-    """Keeps the event for later, and returns its file. Raises OSError where it cannot be written."""
+    """Keeps the event in a file for later, and returns the file. Raises OSError if it cannot be written."""
     folder = spool_folder()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in them is for nobody else's eyes
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # nobody else may read what is in the files
     path = folder / f"{event.seq:019d}-{hashlib.sha256(event.task_id.encode()).hexdigest()[:16]}.json"
     new = path.with_suffix(f".new-{os.getpid()}")
     new.touch(mode=0o600)
@@ -78,10 +78,10 @@ def keep(event: RunEvent) -> Path:
 
 
 def write_kept() -> None:
-    """Writes what is kept, the oldest first, and removes it; several may do so at once. Never raises.
+    """Writes the kept events, oldest first, and removes their files; several processes may do so at once. Never raises.
 
-    What can never be written is set aside, what cannot be read or moved is passed over, and both are reported. Each
-    event is written alone, since it may have been before.
+    An event that can never be written is set aside, a file that cannot be read or moved is skipped; both are logged.
+    Each event is written alone, since it may have been written before.
     """
     try:
         for path in sorted(spool_folder().glob("*.json")):
@@ -91,13 +91,13 @@ def write_kept() -> None:
                 hint = "let record_run and the worker run as the same user, or remove it"
                 logger.error("What is kept of a run as %s cannot be read or moved: %s; %s", path, error.strerror, hint)
     except (InterfaceError, OperationalError):
-        return  # away again, so the rest stays
+        return  # the database is away again, so the rest stays
     except Exception:
         logger.exception("What is kept of runs could not be written")
 
 
 def spool_folder() -> Path:
-    """The folder of the setting, else one of this user's for this database."""
+    """The folder named in the settings, or else this user's folder for this database."""
     if given := conf().SPOOL_DIR:
         return Path(given)
     database = connections[database_alias()].settings_dict
@@ -110,7 +110,7 @@ def _write_file(path: Path) -> None:
     try:
         write_at_once(_event_in(path))
     except FileNotFoundError:
-        return  # somebody else was quicker
+        return  # another process was quicker
     except (ValueError, TypeError, KeyError, DataError, IntegrityError):
         aside = path.replace(path.with_suffix(".bad"))
         logger.exception("Not recorded: what was kept of a run cannot be written and is set aside as %s", aside)

@@ -1,6 +1,6 @@
-"""Events into rows, in one statement for many. A newer state never yields to an older one, in whatever order they come.
+"""Writes events to rows, many in one statement. An older state never replaces a newer one, whatever order they come in.
 
-`merge` and the SQL say the same twice: once for events that wait together, once for an event that meets its row.
+`merge` and the SQL state the same rules: one for events that wait together, the other for an event that meets its row.
 """
 
 import json
@@ -17,15 +17,15 @@ from monitoring.values.text import head, one_line
 
 EARLIER_ERRORS_MAX = 4_000  # characters of a run's earlier errors, after which no line is added
 LINE_MAX = 200  # characters of such a line's error
-BATCH = 500  # rows a statement
+BATCH = 500  # rows per statement
 
 _COLUMNS = RunEvent._fields[:-1]  # all but `attempts_at_least`
 _TYPES = {"seq": "bigint", "attempts": "integer"} | dict.fromkeys(
     ("submitted_at", "started_at", "finished_at"), "timestamptz"
 )
 _TABLE = BackgroundTask._meta.db_table
-# All rows are one parameter, a JSON list of lists: thousands are taken apart in Python, by Django and by PostgreSQL's
-# client. SQLite wants a WHERE, or it would read ON CONFLICT as a join's ON.
+# All rows are one parameter, a JSON list of lists: Django and PostgreSQL's client would process thousands of parameters
+# one by one in Python. SQLite needs a WHERE, or it would read ON CONFLICT as a join's ON.
 _ROWS = {
     "postgresql": f"""
 SELECT {", ".join(f"(run->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(_COLUMNS))}
@@ -35,7 +35,7 @@ SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_C
 FROM json_each(%s) WHERE true""",
 }
 
-# There is no WHERE: an old event changes no state, but it still fills in what the newer one did not know.
+# The update has no WHERE: an old event changes no state, but it still fills in what the newer one did not know.
 _UPSERT = f"""
 INSERT INTO {_TABLE} AS run ({", ".join(_COLUMNS)}) {{rows}}
 ON CONFLICT (task_id) DO UPDATE SET
@@ -61,7 +61,7 @@ _RAISE_ATTEMPTS = f"UPDATE {_TABLE} SET attempts = %s WHERE task_id = %s AND att
 
 
 def merge(old: RunEvent, event: RunEvent) -> RunEvent:
-    """What is known of a run after an event, which may be older than what is known."""
+    """What is known of a run after one more event, which may be older than what is known."""
     is_newer = event.seq > old.seq
     newer, older = (event, old) if is_newer else (old, event)
     return RunEvent(
@@ -72,7 +72,7 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
         submitted_at=old.submitted_at or event.submitted_at,
         started_at=newer.started_at or older.started_at,
         finished_at=newer.finished_at,
-        # An old event may be one that was counted already: it never adds, it only says that there was an attempt.
+        # An old event may have been counted already: it never adds, it only says that there was an attempt.
         attempts=old.attempts + event.attempts if is_newer else old.attempts,
         attempts_at_least=max(
             old.attempts_at_least + event.attempts if is_newer else max(old.attempts_at_least, event.attempts),
@@ -87,21 +87,21 @@ def merge(old: RunEvent, event: RunEvent) -> RunEvent:
 
 
 def _earlier_errors(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
-    """Only a newer event adds its line: an old one may be one that was written already."""
+    """Only a newer event adds its line: an old one may have been written already."""
     if is_newer and len(old.earlier_errors) < EARLIER_ERRORS_MAX:
         return old.earlier_errors + event.earlier_errors
     return old.earlier_errors or event.earlier_errors
 
 
 def _worker(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
-    """Whoever starts a run has it, named or not; until then its queue may be named."""
+    """The worker that starts a run has it, named or not; until then its queue may be named."""
     if is_newer:
         return event.worker or ("" if event.attempts else old.worker)
     return old.worker or ("" if old.attempts or old.attempts_at_least else event.worker)
 
 
 def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
-    """One event a run, in the order of their task ids, so that two writers never wait for each other in a circle."""
+    """One event per run, in the order of their task ids, so that two writers never deadlock."""
     runs: dict[str, RunEvent] = {}
     for event in map(_with_its_line, events):
         known = runs.get(event.task_id)
@@ -110,7 +110,7 @@ def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
 
 
 def _with_its_line(event: RunEvent) -> RunEvent:
-    """An attempt that failed and is followed by another also says so in one line, which outlasts its error."""
+    """A failed attempt that is followed by another also gets one line in `earlier_errors`, which outlasts its error."""
     if event.status is not RunStatus.INVALIDATED or not event.errors or event.earlier_errors:
         return event
     line = head(one_line(event.errors.rpartition("\n")[2]), LINE_MAX)
@@ -121,10 +121,10 @@ def _with_its_line(event: RunEvent) -> RunEvent:
 def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
     """Writes the events to the run table, one statement for every 500 runs. Raises what the database raises.
 
-    `worker` is who runs what begins among them, where the event does not say it itself.
+    `worker` is the worker of the runs that begin here, unless the event names one itself.
 
-    Events that may have been written already are written again as they were, never together with newer ones of their
-    run: their attempts would count twice.
+    Events that may have been written already must be written again unchanged, and never together with newer ones of
+    their run: otherwise their attempts would count twice.
     """
     folded = fold(events)
     connection = connections[using]
@@ -133,7 +133,7 @@ def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
     with connection.cursor() as cursor:
         for start in range(0, len(folded), BATCH):
             cursor.execute(sql, [as_json([_row(event, worker) for event in folded[start : start + BATCH]])])
-        for event in folded:  # few: most starts are told before their end
+        for event in folded:  # few: most starts are reported before their end
             if event.attempts_at_least > event.attempts:
                 cursor.execute(_RAISE_ATTEMPTS, [event.attempts_at_least, event.task_id, event.attempts_at_least])
 
@@ -143,13 +143,13 @@ def write_at_once(event: RunEvent) -> None:
     using = database_alias()
     connection = connections[using]
     try:
-        # A savepoint where the host is inside a transaction, so that an error here leaves the host's work whole.
+        # A savepoint if the host is inside a transaction, so that an error here leaves the host's work intact.
         with transaction.atomic(using=using):
             upsert([event], using)
     except (InterfaceError, OperationalError):
         if connection.in_atomic_block:
             raise
-        connection.close()  # it may have been cut since it was last used; a new one tells
+        connection.close()  # it may have been cut since its last use: try a new one
         upsert([event], using)
 
 
@@ -160,7 +160,7 @@ def _row(event: RunEvent, worker: str) -> list[Any]:
 
 
 def _writes_times(connection: BaseDatabaseWrapper) -> Callable[[datetime], str]:
-    """As Django writes them, since SQLite compares times as text; but what is in UTC already needs not be converted."""
+    """Writes times as Django does, since SQLite compares them as text, but does not convert those already in UTC."""
     if connection.vendor == "postgresql":
         return str
     adapt, is_utc = connection.ops.adapt_datetimefield_value, connection.timezone is UTC

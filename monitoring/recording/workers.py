@@ -1,8 +1,7 @@
-"""Whether the processes that run tasks still live: each says so every few seconds. The runs of one that no longer does
-are over.
+"""Whether the processes that run tasks are alive: each says so every few seconds. If one falls silent, its runs end.
 
-All times are the database's. Nobody is called dead by a process that was held up itself: after an outage, or a sleep of
-the machine, all beats are old.
+All times are the database's. A process that was held up itself calls no other dead: after an outage, or after the
+machine slept, all beats are old.
 """
 
 import os
@@ -19,18 +18,18 @@ from monitoring.values.run_event import WORKER_LOST, RunStatus
 from monitoring.values.text import storable
 
 BEAT_EVERY = timedelta(seconds=5)
-_HELD_UP_AFTER = 1.5 * BEAT_EVERY  # so that who was held up as long, and beat just before, is not silent for 15 s
+_HELD_UP_AFTER = 1.5 * BEAT_EVERY  # so that another held up as long, which beat just before, is not silent for 15 s
 _HOST_MAX = 64
 
 LOOKED_THROUGH = 200_000  # runs
 
-# How long the beats of dead processes are kept: those that could not write all are a problem for a day.
+# How long the beats of dead processes are kept: one that could not write all its events is a problem for a day.
 KEPT = timedelta(hours=1)
 TROUBLE_KEPT = timedelta(days=1)
 
 
 def new_name() -> str:
-    """Host, process id and a random part, since containers have few of either."""
+    """Host, process id and a random part, since in containers the first two are often the same."""
     return f"{storable(socket.gethostname())[:_HOST_MAX]}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
@@ -50,7 +49,7 @@ class Worker:
         return self.dropped + self.set_aside
 
     def beat(self, now: datetime, using: str) -> bool:
-        """Says that this process lives. Returns whether it was silent for so long that others may think it dead."""
+        """Says that this process is alive. Returns whether it was silent so long that others may think it dead."""
         said, trouble = self.beat_at, self.trouble
         if said is None or not timedelta(0) <= now - said <= _HELD_UP_AFTER:
             self.unbroken_since = now
@@ -68,16 +67,16 @@ class Worker:
         return said is not None and now - said > DEAD_AFTER
 
     def may_judge(self) -> bool:
-        """Whether it has beaten without a break for so long that whoever lives could do so too."""
+        """Whether it has beaten without a break long enough for every living process to have beaten too."""
         return bool(self.beat_at and self.unbroken_since and self.beat_at - self.unbroken_since >= DEAD_AFTER)
 
     def leave(self, using: str) -> None:
-        """Says that nobody needs to listen for it any more; what it could not write is still to be seen."""
+        """Removes its beat: nobody needs to watch it any more. It stays if there are events that it could not write."""
         Heartbeat.objects.using(using).filter(name=self.name, trouble_at=None).delete()
 
 
 def dead_workers(now: datetime, using: str) -> set[str]:
-    """The names of those that said nothing for too long and are not forgotten yet."""
+    """The names of the workers that have been silent for too long and are not forgotten yet."""
     silent = Heartbeat.objects.using(using).filter(beat_at__lt=now - DEAD_AFTER, name__contains=":")
     return set(silent.values_list("name", flat=True))
 
@@ -85,7 +84,7 @@ def dead_workers(now: datetime, using: str) -> set[str]:
 def end_lost_runs(now: datetime, using: str) -> int:
     """Ends the runs whose worker is dead, and returns how many.
 
-    Their place in the order stays: whatever their worker still has to say is newer.
+    Their `seq` stays as it is, so that whatever their worker still reports is newer.
     """
     alive = Heartbeat.objects.using(using).filter(beat_at__gte=now - DEAD_AFTER)
     running = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING, worker__contains=":")
@@ -94,9 +93,9 @@ def end_lost_runs(now: datetime, using: str) -> int:
 
 
 def waiting_runs(queue: str, now: datetime, using: str) -> dict[str, tuple[str, int]]:
-    """The runs of this queue that have waited longer than a worker may be silent: task ids to names and places.
+    """The runs of this queue that have waited longer than a worker may be silent: task id to name and `seq`.
 
-    `queue` stands in the worker's stead. Only the newest runs are looked through, since no index knows these.
+    `queue` takes the worker's place. Only the newest runs are searched, since no index covers these.
     """
     runs = BackgroundTask.objects.using(using)
     newest = runs.order_by("-id").values_list("id", flat=True).first() or 0

@@ -1,7 +1,7 @@
-"""Events into the run table, by a thread of their own: the task that they are about neither waits nor breaks.
+"""Writes events to the run table in a separate thread, so that the task they are about neither waits nor breaks.
 
-The thread has a connection of its own, and so stands outside the host's transactions. Where little goes on, what comes
-is written at once; under load it lingers, so that what comes meanwhile goes in one statement.
+The thread has its own connection, and so is outside the host's transactions. When there is little to do, it writes
+each event at once; under load it lingers, so that the events that come meanwhile go into one statement.
 """
 
 import atexit
@@ -31,27 +31,27 @@ from monitoring.values.text import one_line
 
 logger = logging.getLogger("monitoring")
 
-# Under load it waits until so many runs have ended, or so many seconds have passed. Fewer cost more, more lose more
-# when the process is killed: ends, since a run whose start was not written is found all the same. On SQLite those are
-# lost too that are just written; PostgreSQL writes what it was sent, whatever becomes of the sender.
+# Under load the thread waits until this many runs have ended, or for LINGER seconds. Fewer cost more; with more, more
+# are lost when the process is killed. Only ends matter: a run whose start was not written is found all the same. SQLite
+# also loses those that are just being written; PostgreSQL writes what it was sent, whatever becomes of the sender.
 ENDS_AT_ONCE = {"sqlite": 6, "postgresql": 9}
 LINGER = 0.024
-# So many statements in so many seconds do not wait: whoever looks at a run that is over should not find it running.
+# This many statements in this many seconds do not wait: a run that is over should not be found still running.
 WRITES_AT_ONCE, WITHIN = 4, 0.2
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # between two tries while the database is away
-FLUSH_WITHIN = 4.0  # what an end may take: whoever stops a process kills it some seconds later
-LEAVE_WITHIN = 1.0  # where nothing is left to write
-IDLE = 60.0  # after which a process that has nothing to say gives its connection back
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries while the database is away
+FLUSH_WITHIN = 4.0  # seconds that an exit may take: a process that is told to stop is killed some seconds later
+LEAVE_WITHIN = 1.0  # the same if nothing is left to write
+IDLE = 60.0  # seconds with nothing to write, after which a process closes its connection
 
 EVENTS_AT_ONCE = 500
-EVENTS_MAX = 50_000  # that wait in memory, most of them about a kilobyte
+EVENTS_MAX = 50_000  # waiting in memory, most of them about a kilobyte each
 
 
 class Sighting(Protocol):
-    """Something seen of a run, of which the event can be made when there is time, in the writer's thread.
+    """Something seen of a run, from which the writer's thread makes the event later, when there is time.
 
     Nothing that it holds is large, or may change until then. `ends` says whether the attempt is over, `is_retried`
-    whether another is about to begin. There is no event if it says nothing new.
+    whether another is about to begin. `event` is None if it would say nothing new.
     """
 
     @property
@@ -64,7 +64,7 @@ class Sighting(Protocol):
 def observe(make: Callable[[], RunEvent | Sighting], *what: object) -> None:
     """Notes one event and never raises: a run that cannot be recorded must still run.
 
-    It is made here and now, in the caller. `what` says what it was, if it cannot be.
+    `make` is called here and now, in the caller. If it fails, `what` tells the log which event it was.
     """
     try:
         note(make())
@@ -73,7 +73,7 @@ def observe(make: Callable[[], RunEvent | Sighting], *what: object) -> None:
 
 
 def note(seen: RunEvent | Sighting) -> None:
-    """The same of what was made already; it may raise."""
+    """Like `observe`, for an event that is made already; may raise."""
     if not _is_tested():
         _writer.put(seen)
     elif event := _event_of(seen):
@@ -81,24 +81,24 @@ def note(seen: RunEvent | Sighting) -> None:
 
 
 def not_recorded(error: Exception, *what: object) -> None:
-    """Logs what kept an event from being noted."""
+    """Logs why an event could not be noted."""
     logger.error("Not recorded: %s", one_line(" ".join(map(str, what))), exc_info=error)
 
 
 def flush(timeout: float = FLUSH_WITHIN) -> bool:
-    """Waits until what this process observed is written, for at most so many seconds; returns whether it is."""
+    """Waits at most `timeout` seconds until what this process observed is written; returns whether it is."""
     return _writer.flush(timeout)
 
 
 def close() -> None:
-    """The same at the end of a process that leaves without Python's own exit; it also says that it no longer lives."""
+    """Like `flush`, at the end of a process that skips Python's normal exit; also says that it no longer lives."""
     _writer.close()
 
 
 def answer_for_runs(start: RunEvent | None = None) -> str:
-    """From now on this process says that it lives: it is one that runs tasks. Returns the name under which it does.
+    """Makes this process beat from now on, as one that runs tasks. Returns the name under which it beats.
 
-    `start` is that of a run which is written by other means; it is answered for until `answer_no_more`.
+    `start` is the start of a run that is written by other means; it is answered for until `answer_no_more`.
     """
     if _is_tested():
         return ""
@@ -107,12 +107,12 @@ def answer_for_runs(start: RunEvent | None = None) -> str:
 
 
 def answer_no_more(task_id: str) -> None:
-    """The run is over, and its end is written by other means."""
+    """To be called when the run is over; its end is written by other means."""
     _writer.answering.running.pop(task_id, None)
 
 
 def wait_for_a_beat(timeout: float) -> bool:
-    """Waits until this process has said that it lives, at most `timeout` seconds; returns whether it has."""
+    """Waits at most `timeout` seconds until this process has beaten; returns whether it has."""
     return _is_tested() or _writer.answering.has_beaten.wait(timeout)
 
 
@@ -127,7 +127,7 @@ def _event_of(seen: RunEvent | Sighting) -> RunEvent | None:
 
 
 def _as_settings_allow(event: RunEvent) -> RunEvent | None:
-    """The event without what the settings keep back; None for a task that they except."""
+    """The event without what the settings hold back; None for a task that they exclude."""
     settings = conf()
     if event.task_name in settings.NOT_RECORDED:
         return None
@@ -137,10 +137,10 @@ def _as_settings_allow(event: RunEvent) -> RunEvent | None:
 
 
 def _is_tested() -> bool:
-    """Whether this process runs tests by Django's means.
+    """Whether this process runs tests with Django's test tools.
 
-    Then a row is written where the test stands: a thread would see neither its transaction nor, perhaps, its database,
-    and would keep that from being removed.
+    Rows are then written on the test's own connection. A thread would see neither the test's transaction nor, perhaps,
+    its database, and would keep that database from being removed.
     """
     testing = sys.modules.get("django.test.utils")
     return testing is not None and hasattr(testing._TestState, "saved_data")
@@ -151,26 +151,25 @@ class Writer:
 
     def __init__(self) -> None:
         self.answering = Answering()
-        self._queue: SimpleQueue[RunEvent | Sighting | Event] = (
-            SimpleQueue()
-        )  # an event of threading marks a place in it
+        self._queue: SimpleQueue[RunEvent | Sighting | Event] = SimpleQueue()  # a threading.Event marks a place in it
         self._thread: Thread | None = None
         self._lock = Lock()
-        self._touching = RLock()  # the database
+        self._touching = RLock()  # held while it uses the database
         self._end = Event()
-        self._ended = 0  # since it last took what waits
+        self._ended = 0  # attempts, since it last took what waits
         self._ends_at_once = min(ENDS_AT_ONCE.values())
-        self._patience = Lock()  # opened to end the linger; unlike an event it may be, in a signal's handler too
+        # Released to end the linger. Unlike setting a threading.Event, that is allowed even in a signal handler.
+        self._patience = Lock()
         self._patience.acquire()
         self._is_closed = False
         self._taken: Sequence[RunEvent] = ()
 
     def put(self, seen: RunEvent | Sighting) -> None:
-        """Notes the event; written it is by and by. One more than memory may hold is dropped and counted.
+        """Notes the event, to be written soon. If too many are waiting already, it is dropped and counted.
 
-        Endings have as much room again: they say what their start said, and without them a run would go on for ever.
+        Ends have as much room again: they repeat what their start said, and without them a run would go on for ever.
         """
-        if self._is_closed:  # the process ends: its last word
+        if self._is_closed:  # the process is ending: these are its last events
             if event := _event_of(seen):
                 write_at_once(event)
             return
@@ -178,13 +177,13 @@ class Writer:
         if self._queue.qsize() < (2 * EVENTS_MAX if ends else EVENTS_MAX):
             self._queue.put(seen)
             if ends:
-                self._ended += 1  # two threads may count one: it then waits a little longer
-                # Another process may begin the next attempt at once, and tell of it before this one does.
+                self._ended += 1  # two threads may count as one: it then waits a little longer
+                # Another process may begin the next attempt at once, and report it before this one is written.
                 if self._ended >= self._ends_at_once or seen.is_retried:
                     self._hurry()
         else:
             self._count_dropped()
-            _event_of(seen)  # its end says what it said only if that was made
+            _event_of(seen)  # its end can repeat what it said only if its event was made
         if self._thread is None:
             self._start()
 
@@ -193,11 +192,11 @@ class Writer:
             self.answering.running[start.task_id] = start
         if not self.answering.has_begun:
             self.answering.has_begun = True
-            self._queue.put(Event())  # a thread that waits already would beat only when that is over
+            self._queue.put(Event())  # wakes the thread: one that waits already would beat only after its wait
         self._start()
 
     def flush(self, timeout: float = FLUSH_WITHIN) -> bool:
-        """Waits until all that was put before is written, at most `timeout` seconds; returns whether it is."""
+        """Waits at most `timeout` seconds until all that was put before is written; returns whether it is."""
         if self._thread is None and self._queue.empty():
             return True
         self._start()
@@ -218,7 +217,7 @@ class Writer:
             logger.error("The database is away: %d events of runs are lost with this process", left)
 
     def pause(self) -> None:
-        """Keeps the thread from the database until `go_on`; if it hangs there, nobody waits for it."""
+        """Keeps the thread off the database until `go_on`; if it hangs there, does not wait for it long."""
         self._touching.acquire(timeout=LONGEST_PAUSE)
 
     def go_on(self) -> None:
@@ -226,11 +225,11 @@ class Writer:
             self._touching.release()
 
     def _hurry(self) -> None:
-        with suppress(RuntimeError):  # it is open already
+        with suppress(RuntimeError):  # it is released already
             self._patience.release()
 
     def _start(self) -> None:
-        """Starts the thread, unless it lives."""
+        """Starts the thread, unless it is alive."""
         with self._lock:
             if self._thread is None and not self._is_closed:
                 self._thread = Thread(target=self._live, name="monitoring-writer", daemon=True)
@@ -246,7 +245,7 @@ class Writer:
     def _live(self) -> None:
         try:
             self._work()
-        finally:  # whatever it died of, its connection does not outlive it, and the next event starts another
+        finally:  # whatever it died of: its connection must not outlive it, and the next event starts another thread
             connections[database_alias()].close()
             with self._lock:
                 self.answering.worker.dropped += len(self._taken)
@@ -279,7 +278,7 @@ class Writer:
                 mark.set()
 
     def _next(self, beat_at: float) -> RunEvent | Sighting | Event | None:
-        """What comes next; None when it is time to beat, or when nothing came for long."""
+        """What comes next; None when it is time to beat, or when nothing has come for long."""
         timeout = beat_at + BEAT_EVERY.total_seconds() - monotonic() if self.answering.must_beat() else IDLE
         try:
             return self._queue.get(timeout=max(0.0, timeout))
@@ -289,7 +288,7 @@ class Writer:
             return None
 
     def _take(self, first: RunEvent | Sighting | Event | None) -> tuple[Sequence[RunEvent], Event | None]:
-        """What waits, as events, up to the first mark, which is returned too."""
+        """The waiting events up to the first mark, which is returned too."""
         taken: list[RunEvent] = []
         following = first
         while following is not None and not isinstance(following, Event):
@@ -307,7 +306,7 @@ class Writer:
         return taken, following
 
     def _persist(self, write: Callable[[], None]) -> None:
-        """Tries until the database has taken it. What is tried again is the same: nothing newer joins it."""
+        """Tries until the database has taken it. Each try writes the same: nothing newer joins it."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -323,7 +322,7 @@ class Writer:
             except Exception:
                 logger.exception("Recording goes on without this")
                 break
-        connections[database_alias()].queries_log.clear()  # kept where DEBUG is on, until a request comes
+        connections[database_alias()].queries_log.clear()  # with DEBUG on, it grows until a request comes
 
     def _write(self) -> None:
         using = database_alias()
@@ -336,13 +335,13 @@ class Writer:
                 self._write_alone(event, using)
 
     def _write_alone(self, event: RunEvent, using: str) -> None:
-        """One that the database refuses is set aside, so that it holds up no other."""
+        """Sets aside an event that the database refuses, so that it holds up no other."""
         try:
             upsert([event], using, self.answering.worker.name)
         except (InterfaceError, OperationalError):
             raise
         except Exception:
-            BackgroundTask.objects.using(using).first()  # raises if it is the table that is not as it should be
+            BackgroundTask.objects.using(using).first()  # raises if the table is at fault, not the event
             self.answering.worker.set_aside += 1
             what = one_line(f"{event.status} of {event.task_name} {event.task_id}")
             logger.exception("Not recorded: %s", what)
@@ -360,7 +359,7 @@ _writer = Writer()
 
 
 def _before_fork() -> None:
-    """A process that is forked while a thread is inside the database's library inherits locks that nobody opens."""
+    """A process forked while a thread is inside the database's library would inherit locks that nobody releases."""
     _writer.pause()
 
 
@@ -369,7 +368,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """It has its parent's memory but none of its threads; what waits is the parent's to write."""
+    """The child has its parent's memory but none of its threads; what waits is for the parent to write."""
     global _writer
     _writer = Writer()
 
