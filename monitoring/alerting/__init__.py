@@ -1,1 +1,1 @@
-"""From outcomes to people."""
+"""Turns what checks found into mails to people."""

@@ -1,6 +1,6 @@
-"""From deliveries to messages: what goes to an address as one mail, its text frozen before the first attempt.
+"""Turns deliveries into messages: each is one mail to one address, its text frozen before the first attempt.
 
-An incident's next mail to an address is not written before the one before was sent or given up, so none overtakes it.
+An incident's next mail to an address is written only after the previous one was sent or given up: none overtakes it.
 """
 
 import logging
@@ -25,15 +25,15 @@ from monitoring.values.facts import Facts
 logger = logging.getLogger("monitoring")
 
 GATHERED_FOR = timedelta(minutes=5)
-WRITTEN_AT_ONCE = 100  # messages: fewer are slower, more are in the memory together
-CARRIED_MAX = 5_000  # deliveries of these: a statement names them all, and no database takes any number
+WRITTEN_AT_ONCE = 100  # messages: fewer is slower, more takes more memory
+CARRIED_MAX = 5_000  # deliveries in these: one statement names them all, and databases limit how many it may name
 
-Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each, in their order
+Gather = Callable[[Sequence[Alert], datetime], list[Evidence]]  # the evidence of each alert, in the same order
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What one message is to carry: deliveries to one address, with the facts of their alerts."""
+    """What one message will carry: deliveries to one address, with the facts of their alerts."""
 
     address: str
     deliveries: tuple[Delivery, ...]
@@ -44,17 +44,17 @@ Worded = tuple[Letter, Mail]
 
 
 def without_evidence(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
-    """What is known of alerts where nobody asks the run history."""
+    """The evidence of alerts without a look at the run history: only the incident of each."""
     return [Evidence(incident_id=alert.incident_id) for alert in alerts]
 
 
 def compose(now: datetime, using: str, gather: Gather = without_evidence) -> list[Message]:
-    """Writes messages that carry the pending deliveries, as far as their turn has come."""
+    """Writes messages for those pending deliveries whose turn has come."""
     pending = Delivery.objects.using(using).filter(message=None).select_related("alert__incident")
     deliveries = list(pending.order_by("address", "id"))
     if not deliveries:
         return []
-    # Asked after the deliveries: what another dispatch composes meanwhile is seen in one of the two.
+    # Queried after the deliveries, so that what another dispatch composes meanwhile shows in one of the two.
     letters = list(_letters(deliveries, _on_their_way(using), _unanswered(using), now))
     evidence = _evidence(letters, now, gather)
     worded = (each for letter in letters for each in _worded(letter, evidence))
@@ -63,7 +63,7 @@ def compose(now: datetime, using: str, gather: Gather = without_evidence) -> lis
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """An address's messages that were tried in vain: how many, and when the next of them is tried again."""
+    """An address's messages that wait for a retry: how many, and when the next one is due."""
 
     count: int
     next_attempt_at: datetime
@@ -75,10 +75,10 @@ def _letters(
     unanswered: dict[str, Unanswered],
     now: datetime,
 ) -> Iterator[Letter]:
-    """More than DIGEST_OVER for an address go as one.
+    """More than DIGEST_OVER for one address go as one mail; messages that wait for a retry count too.
 
-    Those count that already wait for another try: where so many do, what comes is gathered until that try, if it comes
-    soon. If not, what comes is a try itself, that tells whether the address takes mails again.
+    If that many wait for a retry and the next one is due soon, new deliveries are held back and gathered until then.
+    If it is not due soon, the new mail goes out: it tests whether the address accepts mails again.
     """
     most = conf().DIGEST_OVER
     for address, group in groupby(deliveries, key=lambda delivery: delivery.address):
@@ -98,7 +98,7 @@ def _letters(
 
 
 def _first_of_each(readable: Sequence[tuple[Delivery, Facts]]) -> Iterator[tuple[Delivery, Facts]]:
-    """Of each incident the first; alerts without one wait for no other."""
+    """The first delivery of each incident, and all that have no incident: those wait for no other."""
     seen: Counter[int] = Counter()
     for delivery, facts in readable:
         incident = delivery.alert.incident_id
@@ -123,7 +123,7 @@ def _unanswered(using: str) -> dict[str, Unanswered]:
 
 
 def _facts(delivery: Delivery) -> Facts | None:
-    """None where they cannot be read: that delivery stays pending alone, and holds up no other."""
+    """None if they cannot be read: only that delivery then stays pending, and it holds up no other."""
     try:
         return Facts.from_json(delivery.alert.facts)
     except Exception:
@@ -132,7 +132,7 @@ def _facts(delivery: Delivery) -> Facts | None:
 
 
 def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[int, Evidence]:
-    """By alert; asked once for all. Whatever keeps it from being gathered, the alerts go out, and say so."""
+    """By alert id, gathered once for all. If that fails for any reason, the alerts still go out, and say so."""
     alerts = {delivery.alert_id: delivery.alert for letter in letters for delivery in letter.deliveries}
     try:
         gathered = gather(list(alerts.values()), now)
@@ -144,7 +144,7 @@ def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[
 
 
 def _worded(letter: Letter, evidence_of: dict[int, Evidence]) -> Iterator[Worded]:
-    """One mail, unless something in it cannot be put into words: that waits alone, and the others go without it."""
+    """One mail. If that cannot be rendered, it is halved until only the culprit waits and all others go out."""
     evidence = [evidence_of[delivery.alert_id] for delivery in letter.deliveries]
     words = _words(letter, evidence) or _words(letter, [NOTHING] * len(evidence))
     if words:
@@ -156,7 +156,7 @@ def _worded(letter: Letter, evidence_of: dict[int, Evidence]) -> Iterator[Worded
 
 
 def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:
-    """Outside any transaction, since a project's templates may do anything."""
+    """Renders outside any transaction, since a project's templates may do anything."""
     try:
         if len(letter.facts) == 1:
             return render(letter.facts[0], evidence[0])
@@ -168,7 +168,7 @@ def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:
 
 
 def _in_parts(worded: Iterable[Worded]) -> Iterator[list[Worded]]:
-    """As many together as one transaction is to write."""
+    """Batches, each as large as one transaction should write."""
     part: list[Worded] = []
     carried = 0
     for letter, words in worded:
@@ -182,7 +182,7 @@ def _in_parts(worded: Iterable[Worded]) -> Iterator[list[Worded]]:
 
 
 def _write(worded: Sequence[Worded], now: datetime, using: str) -> list[Message]:
-    """Without those of which another dispatch composed something meanwhile."""
+    """Leaves out every letter of which another dispatch has composed something meanwhile."""
     with transaction.atomic(using=using):
         keys = [delivery.pk for letter, _ in worded for delivery in letter.deliveries]
         pending = Delivery.objects.using(using).filter(pk__in=keys, message=None).order_by("pk")

@@ -1,4 +1,4 @@
-"""Many alerts in one mail: what the reader must know of a storm, each monitor named, none told twice."""
+"""Many alerts in one mail: what a reader must know of an alert storm, each monitor named, none twice."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from monitoring.values.evidence import Evidence
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.text import head, one_line
 
-DETAILED_MAX = 25  # failures that are told in detail
-# Some readers cut a mail after 102 kB. This is what the lines of those that are not told in detail may take.
+DETAILED_MAX = 25  # failures shown in detail
+# Some mail programs cut a mail off after 102 kB. The failures not shown in detail may take this much.
 LINES_MAX = 60_000  # characters
-LINE_OF_MARKUP = 10  # characters around each
-HINT_MAX, HINT_MIN = 80, 12  # characters of what is said beside a name; less says nothing
+LINE_OF_MARKUP = 10  # characters around each of their lines
+HINT_MAX, HINT_MIN = 80, 12  # characters of the hint beside a name; with less room there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Told:
 
     @property
     def group(self) -> str:
-        """By what the digest sorts failures."""
+        """What the digest groups failures by."""
         cause = cause_of(self.facts, self.evidence)
         return f"ended as {one_line(self.facts.current_status)}" if cause is Cause.ENDED else cause.value
 
@@ -52,16 +52,17 @@ class Told:
 
 
 def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dict[str, Any]:
-    """What the digest's templates are given; all but the first three are lists in the mail's order.
+    """What the digest's templates are given; lists are in the mail's order.
 
     `subject`, `summary` and `preheader` are sentences. `groups` are the failures by cause, each with its `cause`,
-    `count`, `cards` (those told in detail) and `lines`: pairs of a hint that several share, or "", and the names under
-    it. `resolved` are sentences. `links` pairs labels with URLs into the admin.
+    `count`, `cards` (those shown in detail) and `lines`: pairs of a hint that several share, or "", and the names under
+    it. `resolved` are sentences. `links` pairs labels with URLs into the admin. `evidence_problem` and `site_url` are
+    text, as in a single alert.
     """
     told = sorted(starmap(Told, zip(alerts, evidence, strict=True)), key=lambda each: each.name)
     failing, resolved = _paired(told)
     groups = _grouped(failing)
-    # In the groups one of them, but no check.
+    # An outage is in the groups too, but it is no task check.
     outages = [summary_of(each.facts, each.evidence) for each in failing if each.facts.kind is AlertKind.MONITOR_DOWN]
     checks = len(failing) - len(outages)
     counts = (
@@ -92,7 +93,7 @@ def _subject(failing: int, resolved: int, was_down: bool) -> str:
 
 
 def _paired(told: Sequence[Told]) -> tuple[list[Told], list[str]]:
-    """The failures, of each incident the newest, and the recoveries in words, with what failed and is over already."""
+    """The failures that go on, each incident's newest only, and a sentence for each recovery and what failed before."""
     over = {key for each in told if (key := each.evidence.incident_id) and each.facts.kind is AlertKind.RESOLVED}
     failed_first: dict[int, Told] = {}
     newest: dict[int, Told] = {}
@@ -124,7 +125,7 @@ def _recovery(recovered: Told, failed: Told | None) -> str:
 
 
 def _grouped(failing: Sequence[Told]) -> dict[str, list[Told]]:
-    """By cause, the commonest first."""
+    """By cause, the most common first."""
     groups: dict[str, list[Told]] = {}
     for each in failing:
         groups.setdefault(each.group, []).append(each)
@@ -132,7 +133,7 @@ def _grouped(failing: Sequence[Told]) -> dict[str, list[Told]]:
 
 
 def _shown(groups: dict[str, list[Told]]) -> Iterator[dict[str, Any]]:
-    """Each group's first ones in detail, by turns: the many of one cause must not crowd out the few of another."""
+    """The groups take turns at details, so that the many failures of one cause do not crowd out the few of another."""
     by_turns = [each for each in chain.from_iterable(zip_longest(*groups.values())) if each]
     in_detail = set(map(id, by_turns[:DETAILED_MAX]))
     brief = by_turns[DETAILED_MAX:]
@@ -148,7 +149,7 @@ def _shown(groups: dict[str, list[Told]]) -> Iterator[dict[str, Any]]:
 
 
 def _lines(brief: Sequence[Told], hint_max: int) -> list[tuple[str, list[str]]]:
-    """A hint that several share is said once above their names, another in its line."""
+    """A hint that several share stands once above their names; any other stands in its failure's line."""
     named: dict[str, list[str]] = {}
     for each in brief:
         named.setdefault(each.hint, []).append(each.name)

@@ -1,6 +1,6 @@
-"""Words as a mail that Django sends: what other programs are to make of it, and what a provider is to know it by.
+"""Turns a mail's words into one that Django sends, with headers for mail programs and marks for the provider.
 
-A message has the same Message-ID at each attempt, so that a mail which a crash repeats can be told for what it is.
+A message keeps its Message-ID at every attempt, so that a mail repeated after a crash can be recognised as such.
 """
 
 from email.utils import parseaddr
@@ -21,7 +21,7 @@ AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "Al
 
 
 def message_to(address: str, mail: Mail) -> EmailMultiAlternatives:
-    """From DEFAULT_FROM_EMAIL."""
+    """The mail, sent from DEFAULT_FROM_EMAIL."""
     headers = AUTOMATIC | {"List-Id": f"Task monitor <task-monitor.{site_domain()}>"}
     email = EmailMultiAlternatives(mail.subject, mail.text, to=[address], headers=headers)
     email.attach_alternative(mail.html, "text/html")
@@ -29,18 +29,18 @@ def message_to(address: str, mail: Mail) -> EmailMultiAlternatives:
 
 
 def envelope(message: Message) -> EmailMultiAlternatives:
-    """A stored message, each time the same."""
+    """A stored message as a mail, the same at every attempt."""
     email = message_to(message.address, Mail(message.subject, message.text, message.html))
     email.extra_headers |= {"Message-ID": _id(f"message-{message.pk}.{_digest(message.text)}")}
     if message.thread:
-        # Outlook wants both; the root itself was never sent, which no mail program minds.
+        # Outlook needs both. The mail they name was never sent, but no mail program minds that.
         email.extra_headers |= {"References": message.thread, "In-Reply-To": message.thread}
     email.tags, email.metadata = [TAG], {METADATA_KEY: str(message.pk)}  # type: ignore[attr-defined] # Anymail's
     return email
 
 
 def bare(email: EmailMultiAlternatives) -> EmailMultiAlternatives:
-    """The same words alone, for a provider that cannot carry the rest."""
+    """The same words without headers, tags and metadata, for a provider that cannot carry these."""
     plain = EmailMultiAlternatives(email.subject, email.body, email.from_email, email.to)
     plain.alternatives = email.alternatives
     return plain
@@ -62,5 +62,5 @@ def _id(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Row numbers begin anew in another database; this does not repeat."""
+    """Keeps an id unique: row numbers start again in another database, this does not repeat."""
     return sha256(text.encode()).hexdigest()[:16]

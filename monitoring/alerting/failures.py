@@ -1,4 +1,4 @@
-"""Why a mail was not taken: whether it is worth another try."""
+"""Why a mail was not accepted, and whether a retry is worthwhile."""
 
 from smtplib import (
     SMTPConnectError,
@@ -20,7 +20,8 @@ from monitoring.values.text import head, storable
 
 WORDS_MAX = 2_000  # characters
 
-# Answers of a provider that ask for patience: request timeout, too early, too many requests (RFC 9110, 8470, 6585).
+# Provider answers that ask to try again later: request timeout, too early, too many requests
+# (RFC 9110, 8470, 6585).
 _PATIENCE = frozenset({408, 425, 429})
 
 
@@ -32,23 +33,23 @@ class NothingSent(Exception):
 
 
 class SendersDied(Exception):
-    """Processes that tried to send it have ended before they could say what came of it, again and again."""
+    """Every process that tried to send it ended before it could record what came of it."""
 
     def __init__(self) -> None:
         super().__init__("each process that tried to send it has died of something: see the worker's log and memory")
 
 
 def is_permanent(error: Exception) -> bool:
-    """Whether another try would end the same: a refused address, bad credentials, a message that cannot be sent.
+    """Whether a retry would fail too: a refused address, bad credentials, a message that cannot be sent.
 
-    All else passes: no connection, a time-out, a server that is busy or broken, and whatever is not known here.
+    Everything else is temporary: no connection, a timeout, a busy or broken server, and any error not known here.
     """
     match error:
         case AnymailAPIError():
             return (
                 error.status_code is not None and 400 <= error.status_code < 500 and error.status_code not in _PATIENCE
             )
-        case SMTPServerDisconnected() | SMTPConnectError():  # of the server, not of this mail
+        case SMTPServerDisconnected() | SMTPConnectError():  # about the server, not about this mail
             return False
         case SMTPRecipientsRefused():
             return all(_is_refusal(code) for code, _ in error.recipients.values())
@@ -56,20 +57,20 @@ def is_permanent(error: Exception) -> bool:
             return _is_refusal(error.smtp_code)
         case OSError() if not isinstance(error, SMTPException):
             return False
-    # ValueError: Django and Anymail say so of addresses, headers and texts that no mail can have.
+    # ValueError: Django and Anymail raise it for addresses, headers and texts that no mail can have.
     return isinstance(
         error, AnymailError | AnymailConfigurationError | AnymailImproperlyInstalled | SMTPException | ValueError
     )
 
 
 def words_of(error: Exception) -> str:
-    """What the server or the provider said, storable."""
+    """What the server or the provider said, fit to be stored."""
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, AnymailRecipientsRefused) and error.response is not None:
-        said = f"{said}\n{getattr(error.response, 'text', error.response)}"  # the error itself says not why
+        said = f"{said}\n{getattr(error.response, 'text', error.response)}"  # the error itself does not say why
     return head(storable(said), WORDS_MAX)
 
 
 def _is_refusal(code: int) -> bool:
-    """5yz: the same again will be refused again (RFC 5321, 4.2.1)."""
+    """5yz: the same mail would be refused again (RFC 5321, 4.2.1)."""
     return 500 <= code < 600

@@ -1,4 +1,4 @@
-"""Facts into mails. What is sent, previewed and shown comes from here."""
+"""Turns facts into mails: all that are sent, previewed or shown are rendered here."""
 
 import logging
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=Tr
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail's words: a subject of one line, the text part and the HTML part with the same facts."""
+    """A mail's words: a one-line subject, and a text part and an HTML part with the same facts."""
 
     subject: str
     text: str
@@ -39,12 +39,12 @@ class Mail:
 
 
 def render(facts: Facts, evidence: Evidence = NOTHING) -> Mail:
-    """The mail that says these facts. Never raises for a template: the built-in one takes its place and says so."""
+    """The mail for these facts. A broken template never raises: the built-in one replaces it and says so."""
     return _render(ALERT_TEMPLATE, template_context(facts, evidence), zone_of(facts))
 
 
 def render_digest(alerts: Sequence[Facts], evidence: Sequence[Evidence] = ()) -> Mail:
-    """One mail that says many alerts, failures before recoveries. `evidence` is that of each, or none at all."""
+    """One mail for many alerts, failures before recoveries. `evidence` has an entry for each alert, or none."""
     context = digest_context(alerts, evidence or [NOTHING] * len(alerts))
     return _render(DIGEST_TEMPLATE, context, timezone.get_default_timezone())
 
@@ -74,4 +74,4 @@ def _inlined(html: str) -> str:
     try:
         return _inliner.inline(html)
     except css_inline.InlineError:
-        return html  # a style sheet that cannot be read is the reader's to judge
+        return html  # leaves a style sheet that cannot be parsed to the mail program

@@ -1,4 +1,4 @@
-"""From messages to sent mails. A crash anywhere repeats a mail at worst and loses none."""
+"""Sends messages as mails. A crash anywhere at worst repeats a mail; it never loses one."""
 
 import contextlib
 import logging
@@ -24,27 +24,28 @@ from monitoring.values.text import head, one_line, storable
 
 logger = logging.getLogger("monitoring")
 
-LEASE = timedelta(minutes=5)  # a sender that has not stamped a message by then is taken for dead
-RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one again and again
+LEASE = timedelta(minutes=5)  # a sender that has recorded no result by then is taken for dead
+RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))  # the last one repeats
 RETRY_FOR = timedelta(days=1)
-DEADLY_FROM = 20  # attempts; fewer that ended with their senders were restarts, or an outage of a day
-PATIENCE = timedelta(seconds=20)  # what a dispatch in the background spends on servers that do not answer
+DEADLY_FROM = 20  # attempts: fewer senders than that may have died of restarts, or in an outage of a day
+PATIENCE = timedelta(seconds=20)  # what one dispatch may spend on servers that do not answer
 LOOKED_AT = 50  # messages read at once
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The messages that one dispatch tried: those that were taken, and those that were not."""
+    """The messages that one dispatch tried: those that were accepted, and those that were not."""
 
     sent: tuple[Message, ...]
     failed: tuple[Message, ...]
 
 
 class Turn:
-    """One dispatch's time: where its clock stands, and what it may still try.
+    """One dispatch's clock, and what it may still try.
 
-    With `within` it ends when that has passed, or PATIENCE was spent in vain: a server that hangs holds up its worker
-    no longer. Without it all that was never tried is tried, and what failed before while there is patience.
+    With `within` it ends once that time has passed or PATIENCE is spent, so that a hanging server does not hold up its
+    worker for longer. Without it, messages never tried are all tried; those that failed before only while patience
+    lasts.
     """
 
     def __init__(self, began_at: datetime, within: timedelta | None) -> None:
@@ -71,18 +72,18 @@ class Line:
         self._backend: Any = None
 
     def send(self, email: EmailMultiAlternatives) -> None:
-        """Raises whatever the mail backend raises, and NothingSent where it raises nothing."""
+        """Raises whatever the mail backend raises, and NothingSent if it sent nothing and raised nothing."""
         self._backend = self._backend or mail_backend()
         self._backend.open()
         try:
             sent = self._backend.send_messages([email])
         except AnymailUnsupportedFeature:
             sent = self._backend.send_messages([bare(email)])
-        if sent == 0:  # not None: not every backend counts
+        if sent == 0:  # None is fine: not every backend counts
             raise NothingSent
 
     def close(self) -> None:
-        """Called after an error too, which may have left the connection in any state: the next mail opens another."""
+        """Also called after an error, which may leave the connection in any state: the next mail opens a new one."""
         backend, self._backend = self._backend, None
         if backend is not None:
             with contextlib.suppress(Exception):
@@ -90,12 +91,12 @@ class Line:
 
 
 def mail_backend() -> Any:
-    """The default way to send, of Django 6.1's MAILERS or of the settings before it."""
+    """The default mail backend, of Django 6.1's MAILERS or of the older settings."""
     return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
 
 
 def dispatch(now: datetime, within: timedelta | None = None, gather: Gather = without_evidence) -> Dispatched:
-    """Composes what is pending and tries every message that is due once, or as many as it can begin `within` a time."""
+    """Composes what is pending and tries each due message once, or as many as it can begin `within` that time."""
     using, turn = database_alias(), Turn(now, within)
     compose(now, using, gather)
     sent: list[Message] = []
@@ -114,9 +115,9 @@ def dispatch(now: datetime, within: timedelta | None = None, gather: Gather = wi
 
 
 def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> Iterator[Message]:
-    """Messages whose time has come, each this sender's alone; those that it could not send are not tried twice.
+    """Due messages, each claimed for this sender alone; one that it could not send is not tried twice.
 
-    They are read ten at a time and claimed one by one: a lease on ten would run out while the first is sent slowly.
+    They are read in batches but claimed one by one: leases on a batch would run out while the first is sent slowly.
     """
     while (due := _due(turn.began_at, failed, using)) or compose(turn.began_at, using, gather):
         for message in due:
@@ -133,7 +134,7 @@ def _claims(turn: Turn, failed: list[Message], using: str, gather: Gather) -> It
 
 
 def _due(now: datetime, failed: list[Message], using: str) -> list[Message]:
-    """Those first that were tried least, so that what is new never waits for what fails."""
+    """The least tried ones first, so that new messages never wait for failing ones."""
     unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None, next_attempt_at__lte=now)
     untried = unsent.filter(_is_free(now)).exclude(pk__in=[message.pk for message in failed])
     return list(untried.order_by("attempts", "next_attempt_at", "id")[:LOOKED_AT])
@@ -144,9 +145,9 @@ def _is_free(now: datetime) -> Q:
 
 
 def _claim(message: Message, now: datetime, using: str) -> bool:
-    """Whether it is ours: another sender that took it meanwhile has counted an attempt.
+    """Whether the message is ours now: a sender that took it meanwhile has counted an attempt.
 
-    What its server has told of meanwhile is sent, whoever sent it.
+    A message that its provider has reported on meanwhile counts as sent, no matter by which sender.
     """
     as_read = Message.objects.using(using).filter(
         pk=message.pk, sent_at=None, attempts=message.attempts, leased_until=message.leased_until
@@ -161,7 +162,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
     try:
         email = envelope(message)
         line.send(email)
-    except Exception as error:  # one address's failure never touches another's
+    except Exception as error:  # a failure of one address never affects another
         line.close()
         turn.wasted += turn.now - began_at
         _not_sent(message, error, turn.now, using)
@@ -193,7 +194,7 @@ def _is_out_of_time(message: Message, now: datetime) -> bool:
 
 
 def _write(message: Message, using: str, *fields: str) -> None:
-    """Unless it was sent meanwhile, by a sender that took this one for dead."""
+    """Does nothing if a sender that took this one for dead has sent it meanwhile."""
     unsent = Message.objects.using(using).filter(pk=message.pk, sent_at=None)
     unsent.update(**{field: getattr(message, field) for field in fields})
 
@@ -210,19 +211,19 @@ def _unanswered_addresses(using: str) -> set[str]:
 
 
 def _bring_forward(address: str, now: datetime, using: str) -> None:
-    """The address's server takes mails: what waits for another try need not wait longer."""
+    """The address accepts mails again, so those that wait for a retry need not wait longer."""
     waiting = Message.objects.using(using).filter(in_state(MessageState.FAILED), address=address)
     waiting.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def try_again(now: datetime, using: str) -> None:
-    """What is not sent yet is due at once: it may have been put off until long after a time that has not come."""
+    """Makes all unsent messages due: after the clock was set back, their next attempts may be far in the future."""
     unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None)
     unsent.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:
-    """Makes these messages due at once, given up or not, and for another day; returns those, without what was sent."""
+    """Makes these due at once and for another day, given up or not. Leaves out those already sent; returns the rest."""
     unsent = Message.objects.using(using).filter(pk__in=keys, sent_at=None)
     messages = list(unsent)
     unsent.update(gave_up_at=None, next_attempt_at=now, retry_until=now + RETRY_FOR, attempts=0)
@@ -230,6 +231,6 @@ def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message
 
 
 def log_undeliverable(facts: Facts) -> None:
-    """The whole mail goes to the error log, since it can go nowhere else."""
+    """Writes the whole mail to the error log, since it can go nowhere else."""
     words = render(facts)
     logger.error("Nobody to tell, so the mail stands here\nSubject: %s\n\n%s", words.subject, words.text)

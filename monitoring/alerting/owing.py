@@ -1,4 +1,4 @@
-"""What is owed becomes rows: an alert with its facts, and a delivery for each address that must learn of it."""
+"""Writes what is owed as rows: an alert with its facts, and a delivery for each address that must be told."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -36,9 +36,9 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Facts and the addresses that must learn of them; without any the alert is kept as undeliverable.
+    """Facts and the addresses to tell; without addresses the alert is kept as undeliverable.
 
-    `is_noted` says that the incident's row holds these facts too.
+    `is_noted` says that the incident's row already holds these facts.
     """
 
     facts: Facts
@@ -48,9 +48,9 @@ class Announcement:
 
 
 def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Iterator[Alert]:
-    """Writes alerts and deliveries and does nothing else: it is called inside the transaction that judges.
+    """Writes alerts and deliveries and does nothing else, since it runs inside the transaction that judges.
 
-    The alerts that it gives back are read when somebody asks for them: first those whose facts were noted.
+    The returned alerts are read only as they are iterated over, those with noted facts first.
     """
     noted = [said for said in announcements if said.is_noted]
     others = [said for said in announcements if not said.is_noted]
@@ -66,7 +66,7 @@ def owe(announcements: Sequence[Announcement], now: datetime, using: str) -> Ite
 
 
 def _owe_as_noted(announcements: Sequence[Announcement], now: datetime, using: str) -> list[int]:
-    """The ids of their alerts. The database copies the facts, which are long, and already its own."""
+    """The ids of their alerts. The database copies the facts itself: they are long, and it already has them."""
     if not announcements:
         return []
     connection = connections[using]

@@ -1,4 +1,4 @@
-"""A word to a dead man's switch outside: somebody else's service that tells people when the word stays away."""
+"""Pings an outside dead man's switch: another party's service that tells people when the pings stop."""
 
 import logging
 from http.client import HTTPException
@@ -13,15 +13,15 @@ TIMEOUT = 10  # seconds
 
 
 class _Stays(HTTPRedirectHandler):
-    """A redirection is a failure: it may lead anywhere, and the address is for who set it to get right."""
+    """Treats a redirect as a failure: it may lead anywhere, so the configured address must be the final one."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None: ...
 
 
 class Switch:
-    """Asked for its address and nothing else. What goes wrong is logged when it begins, not each minute.
+    """Requests its address and nothing else. A failure is logged when it begins, not every minute.
 
-    The address is a secret: who knows it can keep the switch quiet. No log says it.
+    The address is a secret: anyone who knows it can keep the switch quiet. It is never logged.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Switch:
         self._fails = False
 
     def ping(self, url: str) -> bool:
-        """Returns whether the switch took it. One that is still being asked is not asked again: it holds one worker."""
+        """Returns whether the switch took it. Never pings twice at once: a slow switch holds up one worker only."""
         if not self._is_asking.acquire(blocking=False):
             return False
         try:
@@ -41,7 +41,7 @@ class Switch:
         return not problem
 
     def _ask(self, url: str) -> str:
-        """What went wrong; empty where nothing did."""
+        """What went wrong; empty if nothing did."""
         try:
             self._opener.open(url, timeout=TIMEOUT).close()
         except HTTPError as error:
@@ -49,7 +49,7 @@ class Switch:
             return f"it answered {error.code}"
         except URLError as error:
             return str(error.reason)
-        except (OSError, HTTPException, ValueError) as error:  # the last: a host that no name can be
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: an impossible host name
             return type(error).__name__
         return ""
 

@@ -1,4 +1,4 @@
-"""Whether to speak about an incident now: one pure function, a named answer for each case."""
+"""Whether to tell people about an incident now: one pure function, with a named answer for each case."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,19 +20,19 @@ class Decision(Enum):
     """It is over: tell those who were told of it."""
 
     QUIET_SNOOZED = "snoozed"
-    """Somebody wants no mails for a while; once that has passed it is asked again."""
+    """Somebody has snoozed the mails; after that it is decided again."""
 
     QUIET_ACKNOWLEDGED = "acknowledged"
     """They were told and somebody has taken it on; its recovery is still told."""
 
     QUIET_TOO_FEW = "too few failing checks"
-    """Fewer checks in a row failed than the monitor wants."""
+    """Fewer checks in a row failed than the monitor asks for."""
 
     QUIET_TOLD = "told"
     """They were told, and nothing has happened since that calls for another mail."""
 
     QUIET_RECOVERY = "recovery not told"
-    """It is over, and nobody was told of it or wants to hear of recoveries."""
+    """It is over, but nobody was told of it, or nobody wants to be told of recoveries."""
 
     @property
     def speaks(self) -> bool:
@@ -41,7 +41,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a monitor's people want to hear. `repeat_every` is for Repeat.HOURS alone."""
+    """When a monitor's recipients want to be told. `repeat_every` applies to Repeat.HOURS only."""
 
     repeat: Repeat = Repeat.EVERY_CHECK
     repeat_every: timedelta = timedelta(hours=1)
@@ -50,10 +50,10 @@ class Policy:
     snoozed_until: datetime | None = None
 
 
-@lru_cache(maxsize=1_000)  # most monitors' people want the same
+@lru_cache(maxsize=1_000)  # most monitors have the same wishes
 def policy_of(wishes: Wishes) -> Policy:
     return Policy(
-        # One that was spoilt is no reason to tell less, nor to check nobody's monitors.
+        # A corrupt value must not mean fewer mails, nor keep all other monitors from being checked.
         repeat=Repeat(wishes.repeat) if wishes.repeat in Repeat.values else Repeat.EVERY_CHECK,
         repeat_every=timedelta(hours=wishes.repeat_hours or 1),
         tell_recovery=wishes.tell_recovery,
@@ -63,9 +63,9 @@ def policy_of(wishes: Wishes) -> Policy:
 
 
 def decide(incident: Incident | IncidentState, policy: Policy, now: datetime) -> Decision:
-    """Asked after each check of an incident's monitor, and each minute while the incident is open."""
+    """Called after each check of an incident's monitor, and every minute while the incident is open."""
     if incident.closed_at:
-        # Snoozed or not: who was told that it fails would else believe so for ever.
+        # Even while snoozed: those who were told that it fails would otherwise believe so for ever.
         return Decision.RECOVERED if incident.told_at and policy.tell_recovery else Decision.QUIET_RECOVERY
     if policy.snoozed_until and now < policy.snoozed_until:
         return Decision.QUIET_SNOOZED
@@ -77,7 +77,7 @@ def decide(incident: Incident | IncidentState, policy: Policy, now: datetime) ->
 
 
 def next_reminder(incident: Incident | IncidentState, policy: Policy) -> datetime | None:
-    """The first instant at which time alone makes them be told again; None where only a check does."""
+    """When the passing of time alone makes a reminder due; None if only another check does."""
     return incident.told_at + policy.repeat_every if incident.told_at and policy.repeat is Repeat.HOURS else None
 
 

@@ -12,7 +12,7 @@ from monitoring.values.incident import IncidentState
 
 
 def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[int, tuple[str, ...]]:
-    """By incident, the addresses that a mail about it was owed to."""
+    """By incident id, the addresses that were owed a mail about it."""
     deliveries = Delivery.objects.using(using).filter(alert__incident__in=[incident.pk for incident in incidents])
     told: dict[int, dict[str, None]] = {}
     for incident_id, address in deliveries.order_by("id").values_list("alert__incident_id", "address"):
@@ -21,7 +21,7 @@ def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[i
 
 
 def last_messages(addresses: Sequence[str], using: str) -> dict[str, Message]:
-    """By address, the newest mail to it, without its words; addresses that never got one are left out."""
+    """By address, the newest message to it, without its text; addresses without any are left out."""
     to_these = Message.objects.using(using).filter(address__in=addresses).order_by()
     newest = [row["newest"] for row in to_these.values("address").annotate(newest=Max("pk"))]
     messages = Message.objects.using(using).defer("text", "html").filter(pk__in=newest)
@@ -31,7 +31,7 @@ def last_messages(addresses: Sequence[str], using: str) -> dict[str, Message]:
 def superuser_addresses() -> tuple[str, ...]:
     """The valid addresses of the active superusers, each once, in the order of their accounts.
 
-    Empty where the project's user model keeps no superusers or no addresses as fields.
+    Empty if the project's user model has no field for superusers or none for addresses.
     """
     users = get_user_model()
     email = getattr(users, "EMAIL_FIELD", "email")

@@ -1,4 +1,4 @@
-"""Facts of each kind, and evidence, that did not happen: to try templates on."""
+"""Made-up facts of each kind, with evidence, to try templates on."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ SAMPLE = Expectation(
 )
 IN_CONTEXT = replace(SAMPLE, context_model="gap.models.IngestorSession", context_type="Hourly Tomorrow.io")
 
-NO_ROW = 0  # the id of what no page shows: links to it say so
+NO_ROW = 0  # an id that no row has: links with it visibly lead nowhere
 _TRACEBACK = """\
 Traceback (most recent call last):
   File "/app/reports/tasks.py", line 41, in collect
@@ -26,12 +26,12 @@ Traceback (most recent call last):
     raise ConnectionError(f"{source.host}:{source.port} refused the connection")
 ConnectionError: source.example.com:443 refused the connection"""
 
-# The most likely to be met first.
+# The most likely ones first.
 _UNWANTED = (RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.CANCELLED)
 
 
 def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_zone: str = "") -> Facts:
-    """Facts of that kind which a check of this expectation could find."""
+    """Facts of that kind, as a check of this expectation could find them."""
     before = min(timedelta(minutes=25), of.lookback / 2)
     unwanted = next((status for status in _UNWANTED if status not in of.expected_statuses), RunStatus.STOPPED)
     seen = unwanted
@@ -80,7 +80,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
 
 
 def sample_evidence(facts: Facts) -> Evidence:
-    """Evidence that fits sample facts: a task that ran each hour, until this happened."""
+    """Evidence that fits sample facts: a task that ran every hour until this happened."""
     if facts.kind is AlertKind.MONITOR_DOWN:
         return NOTHING
     hour, latest = timedelta(hours=1), facts.started_at or facts.check_time - timedelta(hours=2)

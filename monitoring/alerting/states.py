@@ -12,31 +12,31 @@ class MessageState(StrEnum):
     """It waits for its first attempt, or is being sent."""
 
     FAILED = "failed"
-    """The last attempt did; another follows."""
+    """The last attempt failed; another will follow."""
 
     GIVEN_UP = "given up"
-    """It was refused for good, or tried for a day in vain, and is not tried again unless somebody wants it."""
+    """It was refused for good, or failed for a day; it is not tried again unless somebody asks for it."""
 
     SENT = "sent"
-    """The mail server or the provider took it, and nothing was heard of it since."""
+    """The mail server or the provider accepted it; nothing has been heard of it since."""
 
     DEFERRED = "deferred"
-    """The address's server put it off; the provider tries again."""
+    """The recipient's server put it off; the provider tries again."""
 
     DELIVERED = "delivered"
-    """The address's server took it."""
+    """The recipient's server accepted it."""
 
     REJECTED = "rejected"
-    """The provider took it and then would not send it, for instance since the address has bounced before."""
+    """The provider accepted it but then did not send it, for instance because the address has bounced before."""
 
     BOUNCED = "bounced"
-    """The address's server sent it back."""
+    """The recipient's server sent it back."""
 
     COMPLAINED = "called spam"
-    """It arrived, and its reader told the provider that it is spam: the next one may be rejected."""
+    """It arrived, and its reader reported it as spam to the provider: the next one may be rejected."""
 
 
-# What the provider told, the worst first: it says more than that the mail was sent.
+# What the provider reported, the worst first. Each says more than that the mail was sent.
 _TOLD = {
     MessageState.COMPLAINED: "complained_at",
     MessageState.BOUNCED: "bounced_at",
@@ -55,7 +55,7 @@ def state_of(message: Message) -> MessageState:
 
 
 def in_state(state: MessageState) -> Q:
-    """The condition on messages that `state_of` gives this state."""
+    """The condition for messages to which `state_of` gives this state."""
     match state:
         case MessageState.PENDING:
             return Q(sent_at=None, gave_up_at=None, error="")

@@ -9,30 +9,30 @@ from itertools import groupby
 from monitoring.models import Alert, Delivery, Incident, Message, database_alias
 from monitoring.values.facts import AlertKind
 
-ALERTS_TOLD = 20  # the newest ones, beside the first
-DELIVERIES_TOLD = 400  # of these alerts
+ALERTS_TOLD = 20  # the newest ones; the first one is told as well
+DELIVERIES_TOLD = 400  # of all these alerts together
 
 
 class Happened(Enum):
-    """In the order in which they follow each other at one instant."""
+    """What can happen, in the order in which events of the same instant are shown."""
 
     FOUND = "a check failed"
-    """The first one, which opened the incident."""
+    """The first failing check, which opened the incident."""
 
     FAILED_AGAIN = "a check failed again"
-    """The last one, where there were several."""
+    """The last failing check, if there were several."""
 
     RECOVERED = "as expected again"
-    """A check that found it so closed the incident, and that is told."""
+    """A check found the task as expected and closed the incident, and a recovery is told."""
 
     CLOSED = "closed"
-    """It ended, and nobody was told that it recovered, for which its monitor may have been deleted or disabled."""
+    """It ended and no recovery is told, for instance because its monitor was deleted or disabled."""
 
     OWED = "alert owed"
-    """Somebody is to be told; without an address, nobody could be."""
+    """Somebody must be told; without an address, nobody could be."""
 
     LEFT_OUT = "more alerts"
-    """Between the first alert and the newest ones there are others."""
+    """There are other alerts between the first one and the newest ones."""
 
     COMPOSED = "mail written"
     SENT = "mail sent"
@@ -47,7 +47,7 @@ class Happened(Enum):
     """Somebody has taken it on."""
 
     SNOOZED = "snoozed until then"
-    """Until then no mails were wanted, or are."""
+    """Until then mails were, or still are, snoozed."""
 
 
 _TIMES = {
@@ -65,9 +65,9 @@ _ORDER = list(Happened)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """`by` is who did it, `addresses` whom it concerns, `messages` the mails, without their text.
+    """`by` is who did it, `addresses` are whom it concerns, `messages` are the mails without their text.
 
-    `unwritten` are those of the addresses for which there is no mail yet.
+    `unwritten` are those of the addresses that have no mail yet.
     """
 
     at: datetime
@@ -82,14 +82,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """From the first moment on. `messages` are the mails that it tells of, the newest first, without their text."""
+    """The moments, oldest first. `messages` are the mails that they tell of, newest first, without their text."""
 
     moments: tuple[Moment, ...]
     messages: tuple[Message, ...]
 
 
 def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
-    """Three statements, however much was told; `snoozed_until` is its monitor's."""
+    """Takes three statements, however many alerts there are; `snoozed_until` is that of its monitor."""
     alerts, left_out = _alerts(incident)
     deliveries = _deliveries(alerts)
     messages = {each.message.pk: each.message for each in deliveries if each.message}
@@ -104,14 +104,14 @@ def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
 
 
 def _place(moment: Moment) -> tuple[datetime, int]:
-    # What is left out lies before the first alert after it.
+    # What is left out goes before the first alert after the gap.
     return moment.at, -1 if moment.happened is Happened.LEFT_OUT else _ORDER.index(moment.happened)
 
 
 def _alerts(incident: Incident) -> tuple[list[Alert], bool]:
-    """The first one and the newest ones, from the oldest on; whether there are others between them."""
+    """The first one and the newest ones, oldest first, and whether there are others between them."""
     every = Alert.objects.using(database_alias()).filter(incident=incident).defer("facts")
-    # By time, which no index knows: by key PostgreSQL might read all alerts until it has met these.
+    # Ordered by time, which no index covers: by key, PostgreSQL might walk through all alerts to find these.
     newest = list(every.order_by("-created_at", "-id")[: ALERTS_TOLD + 1])[::-1]
     if len(newest) <= ALERTS_TOLD:
         return newest, False
@@ -159,7 +159,7 @@ def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Mome
 
 
 def _of_messages(messages: tuple[Message, ...]) -> Iterator[Moment]:
-    """What befell several mails within one minute is one moment."""
+    """The same event of several mails within one minute is one moment."""
     every = [
         (happened, at, message)
         for message in messages

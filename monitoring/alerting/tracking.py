@@ -1,4 +1,4 @@
-"""What a provider tells of a mail after it took it. Anymail knows the providers' words and who may say them."""
+"""What a provider reports about a mail that it accepted. Anymail reads the reports and checks who sent them."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from monitoring.values.text import head, one_line, storable
 
 SAID_MAX = 1_000  # characters
 
-# Where each event is noted; None for what says nothing about whether the mail arrives.
+# The field in which each event is noted; None if it says nothing about whether the mail arrives.
 NOTED_AS: dict[str, str | None] = {
     EventType.DEFERRED: "deferred_at",
     EventType.DELIVERED: "delivered_at",
@@ -35,7 +35,7 @@ TIMES = tuple(dict.fromkeys(name for name in NOTED_AS.values() if name))
 
 
 def connect() -> None:
-    """Hears what comes in at Anymail's webhooks, wherever the project has put them."""
+    """Listens to Anymail's webhooks, wherever the project has put them."""
     tracking.connect(_hear, dispatch_uid="monitoring.tracking")
 
 
@@ -44,9 +44,9 @@ def _hear(sender: Any, event: AnymailTrackingEvent, **kwargs: Any) -> None:
 
 
 def note_event(event: AnymailTrackingEvent, now: datetime) -> Message | None:
-    """Notes it on the message it is about, and returns that; None where it says nothing, or is about no mail of ours.
+    """Notes the event on its message and returns that; None if it says nothing, or is about no mail of ours.
 
-    The first event of a kind stands: providers repeat themselves.
+    The time of the first event of a kind stands, since providers repeat themselves.
     """
     name, using = NOTED_AS.get(event.event_type), database_alias()
     if name is None:
@@ -60,16 +60,16 @@ def note_event(event: AnymailTrackingEvent, now: datetime) -> Message | None:
             message.provider_said = _words(event)
         if getattr(message, name) is None:
             setattr(message, name, at)
-        # Whoever sent it may have died before it could say so: it need not go out again.
+        # Its sender may have died before it could record that: it need not go out again.
         message.sent_at = message.sent_at or at
         message.save(using=using, update_fields=[name, "provider_said", "sent_at"])
     return message
 
 
 def _message_of(event: AnymailTrackingEvent, using: str) -> Message | None:
-    """By the provider's id, or by ours where the event came before the provider's was noted.
+    """Found by the provider's id, or by ours if the event came before the provider's id was noted.
 
-    Others may send through the same account: what has another id or another recipient is theirs.
+    Others may send through the same account: an event with another id or another recipient is about their mail.
     """
     messages = Message.objects.using(using).select_for_update()
     ours = str((event.metadata or {}).get(METADATA_KEY, ""))

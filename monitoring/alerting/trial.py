@@ -1,4 +1,4 @@
-"""One alert sent to whoever wants to see how it arrives; stored nowhere and owed to nobody."""
+"""Sends one alert as a test, to see how it arrives; it is not stored and owed to nobody."""
 
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import render

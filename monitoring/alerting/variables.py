@@ -1,4 +1,4 @@
-"""What the templates of mails are given."""
+"""What mail templates are given."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,9 +41,9 @@ def subject_of(facts: Facts) -> str:
 
 
 def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, Any]:
-    """The template's whole contract; the first nine are the seed's, under its names and with its types.
+    """The template's whole contract; the first nine have the names and types of the original description.
 
-    All others are text, or lists of text, in the order in which both parts of the mail show them:
+    All others are text, numbers or lists of text, in the order in which both parts of the mail show them:
     - `kind` and `cause`, an AlertKind and a Cause by their values; `subject`; `preheader`, which a list of mails shows;
     - `summary`, one sentence, and `since`, since when and what depends on it;
     - `rows`, the facts, and `evidence_rows`, what else is known: pairs of label and value;
@@ -97,7 +97,7 @@ def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, An
 
 
 def links_of(evidence: Evidence) -> list[tuple[str, str]]:
-    """Into the admin, as far as this site has one; none where nobody said under which address it is reached."""
+    """Links to those admin pages that this site has; none if SITE_URL is not set."""
     pages = (
         ("Open incident", "incident_change", evidence.incident_id),
         ("Open monitor", "monitor_overview", evidence.monitor_id),
@@ -107,7 +107,7 @@ def links_of(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def admin_url(page: str, *keys: object) -> str:
-    """Empty where there is no such page, or its address is not known."""
+    """Empty if there is no such page, or SITE_URL is not set."""
     site = conf().SITE_URL.rstrip("/")
     try:
         return f"{site}{reverse(f'admin:monitoring_{page}', args=keys)}" if site else ""
@@ -116,7 +116,7 @@ def admin_url(page: str, *keys: object) -> str:
 
 
 def problem_of(facts: Facts, evidence: Evidence) -> str:
-    """Why it could not be checked is said as the reason already."""
+    """Empty for a task that could not be checked: its reason already says why."""
     if not evidence.problem or facts.kind is AlertKind.NOT_JUDGED:
         return ""
     return head(one_line(evidence.problem), PROBLEM_MAX)

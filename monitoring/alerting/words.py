@@ -18,7 +18,7 @@ ERROR_LINE_MAX = 300  # characters
 TRACEBACK_LINES = 25
 TRACEBACK_LINE_MAX = 200  # characters
 
-# How a tone is marked beside its colour, so that nobody has to tell colours apart.
+# The mark that goes with each tone's colour, so that nobody has to tell colours apart.
 MARKS = {"good": "✓", "bad": "✗", "busy": "●", "idle": "–"}
 _RUN_TONES: dict[str, str] = {
     RunStatus.COMPLETED: "good",
@@ -27,7 +27,7 @@ _RUN_TONES: dict[str, str] = {
     RunStatus.INVALIDATED: "busy",
 }
 
-# After these a run may have left a traceback or a reason.
+# Runs that ended so may have left a traceback or a reason.
 _WITH_ERRORS = frozenset({RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.CANCELLED})
 
 
@@ -37,7 +37,7 @@ def run_tone(status: str) -> str:
 
 
 def written_time(time: datetime, zone: ZoneInfo) -> str:
-    """`2026-11-22 08:35:00 CET (Europe/Berlin)`: the abbreviation tells the two hours of an autumn night apart."""
+    """`2026-11-22 08:35:00 CET (Europe/Berlin)`: the abbreviation tells apart the hour repeated in autumn."""
     local = _local(time, zone)
     name = str(local.tzinfo)
     abbreviation = local.tzname()
@@ -50,7 +50,7 @@ def short_time(time: datetime, zone: ZoneInfo) -> str:
 
 
 def _local(time: datetime, zone: ZoneInfo) -> datetime:
-    """As it is where the zone's calendar has no such day: the first and the last of all years."""
+    """Unchanged at the ends of the calendar, if the zone's time would lie beyond them."""
     try:
         return time.astimezone(zone)
     except OverflowError:
@@ -65,7 +65,7 @@ def written_hours(hours: float) -> str:
 def zone_of(facts: Facts) -> ZoneInfo:
     try:
         return ZoneInfo(facts.time_zone) if facts.time_zone else timezone.get_default_timezone()
-    # The row was spoilt, or this host knows fewer zones than the one where it was chosen.
+    # The row is corrupt, or this host knows fewer zones than the one where the zone was chosen.
     except (ValueError, OSError, ZoneInfoNotFoundError):
         return timezone.get_default_timezone()
 
@@ -99,7 +99,7 @@ def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:
 
 
 def span_of(facts: Facts, evidence: Evidence) -> str:
-    """The one figure that matters: how long it waits, runs, ran, has not run, or failed; empty where nobody knows."""
+    """The one figure that matters: how long it waits, runs, ran, has not run, or failed; empty if unknown."""
     match cause_of(facts, evidence):
         case Cause.WAITING:
             return _between(facts.waiting_since, facts.check_time)
@@ -112,7 +112,7 @@ def span_of(facts: Facts, evidence: Evidence) -> str:
 
 
 def since_of(facts: Facts, evidence: Evidence) -> str:
-    """Since when, and what depends on it; empty where neither is known."""
+    """Since when, and what depends on it; empty if neither is known."""
     said = []
     if evidence.opened_at and facts.kind is AlertKind.RESOLVED:
         since = written_time(evidence.opened_at, zone_of(facts))
@@ -129,7 +129,7 @@ def since_of(facts: Facts, evidence: Evidence) -> str:
 
 
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:
-    """The facts as labels and values, in the order in which every part shows them."""
+    """The facts as labels and values, in the order in which each part of a mail shows them."""
     zone = zone_of(facts)
     started, finished = (time and written_time(time, zone) for time in (facts.started_at, facts.finished_at))
     if facts.kind is AlertKind.MONITOR_DOWN:
@@ -155,7 +155,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
 def evidence_rows(facts: Facts, evidence: Evidence) -> list[tuple[str, str]]:
     """What else is known, as labels and values."""
     zone = zone_of(facts)
-    usual = evidence.usual if cause_of(facts, evidence) is not Cause.STILL_RUNNING else None  # which its sentence says
+    usual = evidence.usual if cause_of(facts, evidence) is not Cause.STILL_RUNNING else None  # the summary says it
     rows = [
         ("Last success", _last_success(facts, evidence)),
         ("Usually takes", "" if usual is None else written_span(usual)),
@@ -166,9 +166,9 @@ def evidence_rows(facts: Facts, evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def error_of(facts: Facts, evidence: Evidence) -> tuple[str, str]:
-    """The line that says what went wrong, and the end of the traceback before it; empty where there is none.
+    """The line that says what went wrong, and the end of the traceback before it; empty if there is none.
 
-    It is that of the run that decided, or of the last one where it is the last one that the mail speaks of.
+    It comes from the run that decided or, in a mail about the last run, from that one.
     """
     run, cause = evidence.run, cause_of(facts, evidence)
     speaks_of_it = facts.kind is AlertKind.STATUS_MISMATCH or cause is Cause.OUTSIDE_WINDOW
@@ -178,7 +178,7 @@ def error_of(facts: Facts, evidence: Evidence) -> tuple[str, str]:
     lines = evidence.errors.rstrip().splitlines()
     if lines and lines[-1] == said:
         lines.pop()
-    if cause is Cause.WORKER_LOST:  # which the summary says
+    if cause is Cause.WORKER_LOST:  # the summary says it
         said = said.removeprefix(WORKER_LOST).lstrip(" .:;,")
     traceback = [head(one_line(line.expandtabs()).rstrip(), TRACEBACK_LINE_MAX) for line in lines[-TRACEBACK_LINES:]]
     return head(one_line(said).strip(), ERROR_LINE_MAX), "\n".join(traceback)
@@ -214,7 +214,7 @@ def _ended(cause: Cause, facts: Facts, evidence: Evidence) -> str:
             started = facts.started_at or facts.waiting_since is None
             return f"was cancelled{f' after {took}' if took else '' if started else ' before it started'}"
     expected = f"; expected was {' or '.join(facts.expected_statuses)}"
-    # That an error was not what one expected goes without saying.
+    # That an error was not expected goes without saying.
     surprising = "" if facts.current_status == RunStatus.STOPPED else expected
     return f"ended as {_status(facts)}{f' after {took}' if took else ''}{surprising}"
 
@@ -236,7 +236,7 @@ def _last_success(facts: Facts, evidence: Evidence) -> str:
 
 
 def _since_the_check(facts: Facts, evidence: Evidence) -> str:
-    """What became of it until the mail was written."""
+    """What has happened since the check, until the mail was written."""
     zone = zone_of(facts)
     newest = next((run for run in evidence.runs if run.started_at and run.started_at > facts.check_time), None)
     said = [f"a run is {stands_of(newest, zone)}"] if newest else []
