@@ -1,3 +1,3 @@
-"""What people who run the site see and do; decisions and queries are elsewhere."""
+"""The admin's pages: what operators see and do. Decisions and queries are elsewhere."""
 
 from monitoring.admin import monitors, records  # noqa: F401 - they register themselves

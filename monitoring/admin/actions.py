@@ -1,4 +1,4 @@
-"""What people do to the monitors that they tick in the list: each asks below, says what came of it, and logs it."""
+"""Actions on the monitors ticked in the list: each has the layers below act, says what came of it, and logs it."""
 
 import logging
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
         try:
             shown = preview(monitor, outcome, now)
             send_trial(shown.facts, shown.evidence, address)
-        except Exception as error:  # whatever the mail server says, its reader is the one who asked
+        except Exception as error:  # whatever the mail server says is shown to the user who asked
             logger.exception("The test alert of %s could not be sent", one_line(str(monitor)))
             text = f"The test alert of {monitor} could not be sent to {address}: {error}"
             page.message_user(request, text, messages.ERROR)
@@ -165,5 +165,5 @@ def _own_address(request: HttpRequest) -> str:
 def _dispatch() -> None:
     try:
         dispatch_owed()
-    except Exception:  # the queue is away, whichever it is: what is owed goes out with the next minute's tick
+    except Exception:  # any queue that cannot be reached: what is owed goes out with the next minute's tick
         logger.exception("The mails of a check by hand could not be queued; the next tick sends them")

@@ -1,4 +1,4 @@
-"""The form's button that tries its settings on the past: what was typed is validated, judged and never saved."""
+"""The form's back-test button: what was typed is validated and tried on the past, but never saved."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
@@ -18,12 +18,12 @@ from monitoring.models import Monitor
 
 DAYS = 30
 SHOWN = 10
-LISTED = 200  # with those that are folded away
+LISTED = 200  # including those that are folded away
 TONES = {Decision.OPENED: "bad", Decision.REMINDED: "bad", Decision.RECOVERED: "good"}
 
 
 def tried(request: HttpRequest, monitor: Monitor, now: datetime, site: str) -> dict[str, Any]:
-    """What the page shows of a monitor that stands as its form does, whether its row does or not."""
+    """What the page shows for a monitor as typed in the form, whether or not it is saved."""
     (found,) = back_test([trial_of(monitor)], now - timedelta(days=DAYS), now)
     mails = found.said[::-1]
     return {
@@ -82,7 +82,7 @@ def _notes(found: BackTest) -> Iterator[str]:
 
 
 def _runs_url(request: HttpRequest, found: BackTest, site: str) -> str:
-    """The list of the task's runs; empty for somebody who may not see it, or an admin without it."""
+    """The URL of the list of the task's runs; empty if the user may not see it, or this admin has none."""
     if not request.user.has_perm("monitoring.view_backgroundtask"):
         return ""
     try:

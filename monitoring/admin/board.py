@@ -1,4 +1,4 @@
-"""The board: what somebody who is woken sees first; its head stands on the admin's front page too."""
+"""The board: what somebody woken by an alert sees first. Its head is on the admin's front page too."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ UNREADABLE = "It fails. What was found was written by another version of this pr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A monitor that fails, laid out."""
+    """A failing monitor, laid out."""
 
     monitor: Monitor
     name: SafeString | str
@@ -56,7 +56,7 @@ class Card:
 
 
 def show_board(page: Any, request: HttpRequest) -> HttpResponse:
-    """Takes a constant number of statements. What is posted is done to one monitor, by its list's own actions."""
+    """Takes a constant number of statements. A POST applies one of the list's actions to one monitor."""
     if not page.has_view_permission(request):
         raise PermissionDenied
     if request.method == "POST":
@@ -80,18 +80,18 @@ def show_board(page: Any, request: HttpRequest) -> HttpResponse:
     }
     response = TemplateResponse(request, "admin/monitoring/board.html", context)
     if not context["is_paused"]:
-        # Not an element of the page, which nobody could stop.
+        # A header, not an element of the page: nobody could stop that one.
         response["Refresh"] = str(RENEWED_AFTER)
     return response
 
 
 def may_see(request: HttpRequest) -> bool:
-    """What the admin asks before it shows a monitor."""
+    """The condition on which the admin shows a monitor."""
     return request.user.has_perm("monitoring.view_monitor") or request.user.has_perm("monitoring.change_monitor")
 
 
 def head_context(of: Head) -> dict[str, Any]:
-    """What its template is given."""
+    """What the head's template is given."""
     tone = "late" if of.is_stale and of.enabled else "bad" if of.failing else "good" if of.fine else "idle"
     return {
         "head": of,
@@ -153,14 +153,14 @@ def _rows(failing: Failing, now: datetime, site: str) -> Iterator[tuple[str, Any
 
 
 def _last_success(evidence: Evidence, now: datetime, zone: tzinfo) -> SafeString | str:
-    """With its age as of now, where a mail says how old the data was at the check."""
+    """With its age as of now; a mail says how old the data was at the check instead."""
     run = evidence.last_success
     ended = run and (run.finished_at or run.started_at)
     return as_of(ended, now, zone) if ended else ""
 
 
 def _dependents(facts: Facts, evidence: Evidence, site: str) -> SafeString:
-    """The first ones with where they stand, in the mail's words."""
+    """The first dependent tasks and where each stands, in the mail's words."""
     zone = words.zone_of(facts)
     rows = [
         (

@@ -18,7 +18,7 @@ def run_badge(status: str) -> SafeString:
 
 
 def link(row: Model | None, text: str = "", site: str = "admin") -> SafeString | str:
-    """A link to a row's page in the admin; its text alone where that admin does not show it."""
+    """A link to a row's page in the admin; its text alone if that admin does not show it."""
     if row is None:
         return "–"
     url = url_of(row, site)
@@ -26,7 +26,7 @@ def link(row: Model | None, text: str = "", site: str = "admin") -> SafeString |
 
 
 def url_of(row: Model, site: str = "admin") -> str:
-    """Of a row's page; empty where that admin does not show it."""
+    """The URL of a row's page; empty if that admin does not show it."""
     try:
         return reverse(f"{site}:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     except NoReverseMatch:

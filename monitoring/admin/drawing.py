@@ -1,7 +1,7 @@
 """A monitor's time drawn as SVG, on the server: classes and attributes only, so that any content policy allows it.
 
-What lies along time is placed in per cent and what lies across it in pixels: at every width letters keep their size and
-lines stay sharp. A stroke of its own keeps in sight what is too short to see.
+Horizontal places are in per cent, vertical ones in pixels, so that letters keep their size and lines stay sharp at
+every width. A stroke keeps shapes visible that would be too short to see.
 """
 
 from collections import Counter
@@ -24,13 +24,13 @@ from monitoring.values.text import written_span
 # From the top of the timeline, in pixels.
 ALERT_LINE = 11
 INCIDENT_TOP = 16
-BASE = 66  # on which runs stand
-WINDOW_TOPS = (72, 78)  # in turn, since a window often reaches behind the instant before
+BASE = 66  # the line on which runs stand
+WINDOW_TOPS = (72, 78)  # alternating, since a window often reaches back beyond the previous check
 WINDOW_HEIGHT = 4
 TICK_END = 86
 LABEL_LINE = 99
 TIMELINE_HEIGHT = 104
-# By tone: the worse, the taller. In this order they are drawn, so that the worst lies on top.
+# By tone: the worse, the taller. They are drawn in this order, so that the worst is on top.
 HEIGHTS = {"good": 18, "idle": 9, "busy": 26, "bad": 34}
 
 # And from the top of the durations.
@@ -40,16 +40,16 @@ ZERO = 110
 DURATIONS_LABEL_LINE = 125
 DURATIONS_HEIGHT = 130
 
-MARKS_APART = 1.5  # per cent: closer ones would lie on each other
-EDGE = 5.0  # per cent, in which no label has room
+MARKS_APART = 1.5  # per cent: closer ones would overlap
+EDGE = 5.0  # per cent at either end, where no label has room
 WHOLE = 100.0
 
-Link = Callable[[object], str]  # the address of a row's page; empty where there is none
+Link = Callable[[object], str]  # the URL of a row's page; empty if there is none
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From instants to per cent of the width; what is outside lies on the edge."""
+    """Turns instants into per cent of the width; those outside the span are put on its edge."""
 
     since: datetime
     until: datetime
@@ -68,7 +68,7 @@ class Stretch:
 
 
 def stretch(scale: Scale, began: datetime, ended: datetime | None) -> Stretch:
-    """Cut where it reaches out of the span; without an end it reaches to the span's."""
+    """Cut off at the edges of the span; without an end it reaches to the end of the span."""
     left = scale.at(began)
     return Stretch(left, round(max(scale.at(ended or scale.until) - left, 0.0), 3))
 
@@ -82,7 +82,7 @@ def worst_last(bars: Iterable[Bar]) -> list[Bar]:
 
 
 def ticks(span: Span, since: datetime, until: datetime, zone: tzinfo) -> list[tuple[datetime, str]]:
-    """Instants at which a clock or a calendar of the zone turns, with their labels: also on days of 23 or 25 hours."""
+    """Round hours or midnights of the zone, with their labels; right on days of 23 or 25 hours too."""
     day, last = since.astimezone(zone).date(), until.astimezone(zone).date()
     found = []
     while day <= last:
@@ -95,7 +95,7 @@ def ticks(span: Span, since: datetime, until: datetime, zone: tzinfo) -> list[tu
 
 
 def spread(places: Iterable[float], apart: float = MARKS_APART) -> list[float]:
-    """Those that are so far from the one before, from the left on."""
+    """From left to right, the places at least `apart` from the one kept before."""
     kept: list[float] = []
     for place in sorted(places):
         if not kept or place - kept[-1] >= apart:
@@ -119,7 +119,7 @@ def draw_timeline(shown: Timeline, span: Span, zone: tzinfo, link: Link) -> Safe
 
 
 def draw_durations(shown: Timeline, span: Span, zone: tzinfo) -> SafeString | str:
-    """Empty where no run has lasted."""
+    """Empty if no run has a duration yet."""
     longest = max((taken for bar in shown.bars for run in bar.runs if (taken := lasts(run, shown.until))), default=None)
     if not longest:
         return ""
@@ -146,7 +146,7 @@ def lasts(run: RunFacts, until: datetime) -> timedelta | None:
 
 
 def described(shown: Timeline, zone: tzinfo) -> str:
-    """The picture in a few words; its table has all of it."""
+    """The picture in a few words; the table below it has everything."""
     statuses = Counter(run.status for bar in shown.bars for run in bar.runs)
     runs = ", ".join(f"{number:,} {status}" for status, number in statuses.most_common()) or "none"
     said = f"From {exact(shown.since, zone)} to {exact(shown.until, zone)}. Runs: {runs}."
@@ -191,7 +191,7 @@ def _ticks(scale: Scale, span: Span, zone: tzinfo, top: int, bottom: int, label_
     for instant, label in ticks(span, scale.since, scale.until, zone):
         x = scale.at(instant)
         yield format_html('<line class="mon-tick" x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>', x, top, bottom)
-        if EDGE < x < WHOLE - EDGE:  # else it would be cut
+        if EDGE < x < WHOLE - EDGE:  # otherwise it would be cut off
             yield format_html('<text class="mon-label" x="{}%" y="{}">{}</text>', x, label_line, label)
 
 
@@ -261,7 +261,7 @@ def _bar(scale: Scale, bar: Bar, until: datetime, zone: tzinfo, link: Link) -> S
 
 
 def _marks(scale: Scale, bars: Sequence[Bar]) -> Iterator[SafeString]:
-    """Over what is not good; the rest is told by its height."""
+    """Marks above bad and busy runs; the height alone tells the others apart."""
     for tone in ("bad", "busy"):
         parts = [stretch(scale, bar.began, bar.ended) for bar in bars if tone_of(bar) == tone]
         for x in spread(part.x + part.width / 2 for part in parts):
@@ -289,7 +289,7 @@ def _alert(scale: Scale, alert: Alert, zone: tzinfo, link: Link) -> SafeString:
 
 
 def _dot(scale: Scale, bar: Bar, longest: timedelta, until: datetime, zone: tzinfo) -> SafeString:
-    """A run, or from the shortest to the longest of those that are drawn together."""
+    """One run, or a line from the shortest to the longest of those drawn together."""
     taken = [each for run in bar.runs if (each := lasts(run, until)) is not None]
     if not taken:
         return SafeString()
@@ -306,7 +306,7 @@ def _dot(scale: Scale, bar: Bar, longest: timedelta, until: datetime, zone: tzin
 
 
 def _levels(durations: Durations, longest: timedelta) -> Iterator[SafeString]:
-    """Lines, and over the plot what they say: beside them a label would lie on the other line, on the runs or below."""
+    """Two lines, labelled above the plot: a label beside its line could hit the other line, runs or what is below."""
     for name, taken in (("median", durations.median), ("p95", durations.p95)):
         y = height_of(taken, longest)
         yield format_html('<line class="mon-level mon-{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>', name, y)
@@ -319,5 +319,5 @@ def _levels(durations: Durations, longest: timedelta) -> Iterator[SafeString]:
 
 
 def _linked(url: str, shape: SafeString) -> SafeString:
-    """By the mouse alone: from the keyboard the table under the picture leads to the same pages."""
+    """A link for the mouse only: the table under the picture has the same links for the keyboard."""
     return format_html('<a href="{}" tabindex="-1">{}</a>', url, shape) if url else shape

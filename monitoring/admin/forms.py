@@ -1,4 +1,4 @@
-"""Forms of the admin. What is right and wrong, Monitor.clean says; here is only how it is typed."""
+"""The admin's forms, which say only how settings are typed; Monitor.clean says what is valid."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 
-# The ids of the lists of suggestions, which the page holds once; see datalists.html.
+# The ids of the suggestion lists, which the page holds once; see datalists.html.
 TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
     "mon-task-names",
     "mon-context-models",
@@ -22,8 +22,9 @@ TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
     "mon-zones",
 )
 
-# Buttons that show the form again with what the task's runs suggest, or with that filled in.
-LOOK, TAKE_OVER, TRY = "_look_at_runs", "_take_over", "_try"  # buttons that save nothing
+# Buttons that save nothing: they show the form again with what the task's runs suggest, with that filled in, or with a
+# back-test.
+LOOK, TAKE_OVER, TRY = "_look_at_runs", "_take_over", "_try"
 
 STATUSES = {
     RunStatus.COMPLETED: "task finished successfully",
@@ -59,14 +60,14 @@ _INDEX = re.compile(r"^\[\d+\]: ")
 
 
 class Judged:
-    """A field that Monitor.clean judges, in the words of the configuration: it refuses nothing itself."""
+    """A field that refuses nothing itself: Monitor.clean validates it, in the words of the configuration."""
 
     def validate(self, value: Any) -> None:
         pass
 
 
 class TextField(Judged, forms.CharField):
-    """Blanks at the ends stay: names are matched exactly."""
+    """Keeps blanks at the ends, since names are matched exactly."""
 
     def __init__(self, *, suggestions: str = "", **kwargs: Any):
         attrs = {"class": "vTextField"} | ({"list": suggestions} if suggestions else {})
@@ -78,7 +79,7 @@ class StatusesField(Judged, forms.MultipleChoiceField):
 
 
 class AddressesField(Judged, forms.Field):
-    """A list of addresses, written one a line or with commas between them."""
+    """A list of addresses, separated by line breaks, commas or semicolons."""
 
     widget = forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"})
 
@@ -152,12 +153,12 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
 
     @property
     def only_looks(self) -> bool:
-        """Whether a button was pressed that shows the form again, as it was typed: it judges and saves nothing."""
+        """Whether a button was pressed that shows the form again as typed, and validates and saves nothing."""
         return self.is_bound and not {LOOK, TAKE_OVER}.isdisjoint(self.data)
 
     @property
     def is_tried(self) -> bool:
-        """Whether its settings are to be tried on the past: they are judged but not saved."""
+        """Whether the settings are to be tried on the past: they are validated but not saved."""
         return self.is_bound and TRY in self.data
 
     def is_valid(self) -> bool:
@@ -168,30 +169,30 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
             super().full_clean()
             return
         self._errors, self.cleaned_data = ErrorDict(), {}
-        # What comes next is that of the schedule that is typed.
+        # The next check times are shown for the schedule as typed.
         self.instance.schedule, self.instance.time_zone = self["schedule"].value(), self["time_zone"].value()
 
     def clean_expected_statuses(self) -> list[str]:
-        """In the order they had: mails name them so."""
+        """Keeps the order they had, since mails list them in it."""
         chosen: list[str] = self.cleaned_data["expected_statuses"]
         before: list[str] = self.initial.get("expected_statuses") or []
         return [*(status for status in before if status in chosen), *(each for each in chosen if each not in before)]
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """A place in a list says nothing beside a form's field; the problem names what is there."""
+        """Drops the list index: it says nothing beside a form's field, and the problem names the value."""
         if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
             for problem in error.error_dict.get("notify_to", []) + error.error_dict.get("expected_statuses", []):
                 problem.message = _INDEX.sub("", str(problem.message))
         super().add_error(field, error)
 
     def _get_validation_exclusions(self) -> set[str]:
-        # Of these Monitor.clean says all that is to be said; the model's fields would say it again, in other words.
+        # Monitor.clean reports all problems of these; the model's fields would report them again in other words.
         judged = {name for name, field in self.fields.items() if isinstance(field, Judged)}
         return {*super()._get_validation_exclusions(), *judged}  # type: ignore[misc] # Django's own, not in the stubs
 
 
 class DependentTaskForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A row of a table, whose headings are no labels to a screen reader."""
+    """A table row; screen readers do not read the headings as labels, so its inputs have their own."""
 
     task_name = forms.CharField(
         strip=False,
@@ -207,7 +208,7 @@ class DependentTaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ImportForm(forms.Form):
-    """A configuration and the schedule that its monitors get; valid, it has `expectations` and `parsed_schedule`."""
+    """A configuration and its monitors' schedule; once valid, it has `expectations` and `parsed_schedule`."""
 
     config = forms.CharField(
         label="JSON",

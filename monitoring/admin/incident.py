@@ -1,4 +1,4 @@
-"""An incident's page: what was found in the mail's own words, the run that failed, what differs, and the story."""
+"""An incident's page: the finding in its mail's words, the failed run, what differs in it, and the story."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ TONES = {
 
 
 def incident_page(incident: Incident, request: HttpRequest, now: datetime, site: str) -> dict[str, Any]:
-    """What its template shows, in a constant number of statements; facts that cannot be read are shown as they are."""
+    """What the page's template shows, in a constant number of statements; unreadable facts are shown as stored."""
     state = MonitorState.objects.filter(monitor=incident.monitor_id).first() if incident.monitor_id else None
     story = story_of(incident, state.snoozed_until if state else None)
     zone = zone_of(incident.monitor) if incident.monitor else get_default_timezone()
@@ -90,7 +90,7 @@ def _in_the_words_of_its_mail(facts: Facts, evidence: Evidence) -> dict[str, Any
 
 
 def _run_shown(runs: Runs, zone: tzinfo, site: str) -> dict[str, Any]:
-    """What its row holds besides, which those may see who may see runs."""
+    """What the run's row holds, for users who may see runs."""
     run = runs.run
     if run is None:
         return {}
@@ -134,7 +134,7 @@ def _run(run: BackgroundTask, zone: tzinfo, site: str) -> Iterator[tuple[str, An
 
 
 def parameters_laid_out(run: BackgroundTask) -> SafeString | str:
-    """JSON laid out; as it is where it was cut."""
+    """As indented JSON; as stored if it was cut off."""
     try:
         return pre(json.dumps(json.loads(run.parameters), indent=2, ensure_ascii=False))
     except ValueError:
@@ -142,7 +142,7 @@ def parameters_laid_out(run: BackgroundTask) -> SafeString | str:
 
 
 def _differs(runs: Runs, zone: tzinfo, site: str) -> SafeString | str:
-    """Empty where there is no good run to compare with."""
+    """Empty if there is no good run to compare with."""
     if runs.run is None or runs.good is None:
         return ""
     good = format_html("{}, {}", link(runs.good, runs.good.task_id, site), exactly(runs.good.started_at, zone))

@@ -61,7 +61,7 @@ VERB_TONES = {Verb.NEW: "good", Verb.CHANGED: "busy", Verb.SAME: "idle"}
 
 
 class MonitorChangeList(ChangeList):
-    """The list's page, with where its monitors stand: asked once for all of them."""
+    """The list's page, with where each monitor stands, queried once for all."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -101,7 +101,7 @@ class SnoozedFilter(admin.SimpleListFilter):
 
 
 class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Django 5.2 takes none
-    """Rows to fill in stand there without JavaScript; the position orders them."""
+    """Has empty rows even without JavaScript; the position orders them."""
 
     model = DependentTask
     form = DependentTaskForm
@@ -150,12 +150,12 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return MonitorChangeList
 
-    # An action's check opens a transaction of its own, which cannot stand inside another.
+    # An action's check opens its own transaction, which cannot be nested inside another.
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         unwatched = unwatched_said() if request.method == "GET" else ""
         response = super().changelist_view(request, {"unwatched": unwatched, **(extra_context or {})})
-        if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
+        if isinstance(response, TemplateResponse):  # not a redirect, whose target warns itself
             warn(request)
         return response
 
@@ -221,7 +221,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="Last mails")
     def last_mails(self, monitor: Monitor) -> SafeString:
-        """How far the newest mail to each came, of whatever monitor: an address that bounces does so for all."""
+        """How far the newest mail to each address got, from any monitor: an address that bounces does so for all."""
         addresses = list(monitor.addresses or superuser_addresses())
         newest = last_messages(addresses[:ADDRESSES_LOOKED_AT], database_alias())
         return table(
@@ -238,7 +238,9 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             empty="No mail has gone to these addresses yet.",
         )
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:  # type: ignore[override] # passed on as they are
+    def render_change_form(  # type: ignore[override] # passed on as they are
+        self, request: HttpRequest, context: dict[str, Any], **kwargs: Any
+    ) -> HttpResponse:
         form = context["adminform"].form
         registered = registered_names()
         context["datalists"] = {
@@ -270,7 +272,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return {"expected_statuses": [RunStatus.COMPLETED.value], **suggested, **asked}
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Plans it at once, so that the list says when it is checked next."""
+        """Plans the monitor at once, so that the list shows its next check."""
         super().save_related(request, form, formsets, change)
         plan_new(database_alias())
 
@@ -284,11 +286,11 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _advise(self, request: HttpRequest, monitor: Monitor) -> None:
         if "_continue" in request.POST or "_saveasnew" in request.POST:
-            return  # the form, which is shown next, says it itself
+            return  # the form, which is shown next, gives the advice itself
         for sentence in advice(monitor, database_now(), registered_names(), superuser_addresses()):
             self.message_user(request, f"{monitor}: {sentence}", messages.WARNING)
 
-    # Rights of their own
+    # Permissions of our own
 
     def has_check_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("monitoring.check_monitor")
@@ -325,7 +327,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return mail_preview(self, request, object_id)
 
     def import_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Shows what pasted JSON would do; confirmed, all of it is done or nothing."""
+        """Shows what pasted JSON would do; once confirmed, does all of it or nothing."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         request.current_app = self.admin_site.name  # links lead into this admin
@@ -396,7 +398,7 @@ def _table(changes: Sequence[Change]) -> SafeString:
 
 
 def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | str]]:
-    """What stands under the word: since when, and why no mails come."""
+    """The lines below the state: since when, and why no mails come."""
     zone = zone_of(standing.monitor)
     lines: list[tuple[str, SafeString | str]] = []
     if standing.since:
@@ -408,14 +410,14 @@ def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | st
     return lines
 
 
-@cache  # some hundred files of the system's
+@cache  # reads several hundred system files
 def _zones() -> list[str]:
     return sorted(available_timezones())
 
 
 def _addresses(addresses: Sequence[str]) -> SafeString:
     more = len(addresses) - ADDRESSES_SHOWN
-    # A narrow column breaks them at the @.
+    # In a narrow column they break at the @.
     shown = format_html_join(", ", "{}{}<wbr>{}", (address.partition("@") for address in addresses[:ADDRESSES_SHOWN]))
     rest = f" and {more} more" if more > 0 else ""
     return format_html('<span title="{}">{}{}</span>', ", ".join(addresses), shown, rest)

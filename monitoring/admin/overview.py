@@ -46,8 +46,8 @@ STANDS_TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: 
 
 
 def warn(request: HttpRequest) -> None:
-    """Says on a page what is wrong with the monitor itself, to those who may see monitors."""
-    # What is posted is answered by a redirect to a page that says it.
+    """Shows users who may see monitors what is wrong with the monitor itself."""
+    # A POST is answered by a redirect to a page that warns.
     if request.method == "GET" and request.user.has_perm("monitoring.view_monitor"):
         found = [str(problem) for problem in problems(database_now())]
         if found:
@@ -107,7 +107,7 @@ def _judged(monitor: Monitor, now: datetime) -> Outcome:
 
 
 def _mail(outcome: Outcome, monitor: Monitor, now: datetime) -> Mail:
-    """What the outcome would tell or, if it is as expected, what a run that ended otherwise would."""
+    """The mail that the outcome would send or, if it is as expected, that of a run that ended otherwise."""
     shown = preview(monitor, outcome, now)
     return render(shown.facts, shown.evidence)
 

@@ -1,4 +1,4 @@
-"""Lists of millions of rows, one page after another by their keys: none is counted, and none is passed over."""
+"""Lists of millions of rows, paged by key: the database neither counts nor skips over rows."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from monitoring.checking.history import names_beginning
 from monitoring.checking.runs import newest_of_names
 
 OLDER, NEWER = "older_than", "newer_than"
-COUNTED = 10_000  # rows that are counted; of more it is only said that they are more
-LOOKED_AT = 10_000  # keys among which one page looks for the rows that its filters want: no index knows these
+COUNTED = 10_000  # rows counted at most; for more, the page only says "more than"
+LOOKED_AT = 10_000  # keys that one filtered page searches at most, since no index covers the filters
 
 
 class KeyedList(ChangeList):
-    """A page is what is older, or newer, than a row. `looked_until` says where a filtered page gave up."""
+    """A page holds the rows older, or newer, than a given row. `looked_until` says where a filtered page gave up."""
 
     older: str = ""
     newer: str = ""
     looked_until: SafeString | str = ""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """The page's place is no filter, and no other filter or search keeps it."""
+        """The page's place is not a filter, and a change of filter or search drops it."""
         if any("\0" in value for values in request.GET.lists() for value in (values[0], *values[1])):
             raise IncorrectLookupParameters  # PostgreSQL would refuse the statement
         for name in (OLDER, NEWER):
@@ -58,7 +58,7 @@ class KeyedList(ChangeList):
         self.can_show_all, self.multi_page = False, False
 
     def candidates(self) -> tuple[QuerySet[Any], int | None]:
-        """What the page is taken from, nearest first, and the key at which the next page must go on looking."""
+        """The rows that the page is taken from, nearest first, and the key from which the next page must go on."""
         rows, every = self._beyond(self.queryset), self._beyond(self.root_queryset)
         if not (self.has_active_filters or self.query):
             return rows, None
@@ -67,8 +67,8 @@ class KeyedList(ChangeList):
             return rows, None
         is_near = {"pk__lt": ahead} if self.newer_than else {"pk__gt": ahead}
         step = -1 if self.newer_than else 1
-        # Keys are sparse where runs were pruned: the next look begins at a row that is there. Of two bounds SQLite
-        # would take the nearer one, and pass over all rows up to the other.
+        # Keys are sparse where runs were pruned, so the next page begins at a row that exists. Only one bound is given:
+        # of two, SQLite would seek to the nearer one and step over all rows up to the other.
         beyond = self._beyond(self.root_queryset, ahead + step).values_list("pk", flat=True).first()
         return rows.filter(**is_near), None if beyond is None else beyond + step
 
@@ -85,7 +85,7 @@ class KeyedList(ChangeList):
         return f"more than {COUNTED:,} {noun}" if number > COUNTED else f"{number:,} {noun}"
 
     def _beyond(self, rows: QuerySet[Any], place: int | None = None) -> QuerySet[Any]:
-        """Those past the page's place, or another, the nearest first."""
+        """The rows past the page's place, or past `place`, nearest first."""
         if place is None:
             place = self.newer_than or self.older_than or None
         if self.newer_than:
@@ -97,7 +97,7 @@ class KeyedList(ChangeList):
 
 
 class RunList(KeyedList):
-    """The index on names knows their runs by when they started, so the pages of a search follow that."""
+    """The pages of a search go by when runs started, since that is how the index on names orders them."""
 
     def candidates(self) -> tuple[QuerySet[Any], int | None]:
         term = self.query.strip()
@@ -119,6 +119,6 @@ def _place_in_time(row: Any) -> SafeString | str:
 
 
 def key_in(query: QueryDict, name: str) -> int | None:
-    """None for what can be no row's key, as of who wrote the address by hand."""
+    """None for what cannot be a row's key, as in a URL typed by hand."""
     given = query.get(name, "")
     return int(given) if given.isdecimal() and len(given) < 19 else None

@@ -30,7 +30,7 @@ MESSAGE_TONES = {
     MessageState.BOUNCED: "bad",
     MessageState.COMPLAINED: "bad",
 }
-# A mail may hold what a task or a project's template put into it: in its frame nothing runs and nothing is submitted.
+# A mail may hold anything that a task or a project's template put into it, so its frame runs and submits nothing.
 FRAME_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; sandbox",
@@ -42,7 +42,7 @@ def message_badge(state: MessageState) -> SafeString:
 
 
 def kind_badge(kind: str) -> SafeString:
-    """Of an alert."""
+    """The badge of an alert's kind."""
     label = AlertKind(kind).label if kind in AlertKind.values else kind
     return badge(str(label), "good" if kind == AlertKind.RESOLVED else "bad")
 
@@ -52,7 +52,7 @@ def incident_badge(incident: Incident) -> SafeString:
 
 
 def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:
-    """How long; a dash for what has not ended."""
+    """How long it took; a dash for what has not ended."""
     if started_at is None or finished_at is None or finished_at < started_at:
         return "–"
     return written_span(finished_at - started_at)
@@ -61,18 +61,18 @@ def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:
 def zone_of(monitor: Monitor) -> tzinfo:
     try:
         return ZoneInfo(monitor.time_zone)
-    except (ValueError, ZoneInfoNotFoundError):  # the row was spoilt, or this host knows fewer zones
+    except (ValueError, ZoneInfoNotFoundError):  # the row is corrupt, or this host knows fewer zones
         return timezone.get_default_timezone()
 
 
 def overview_link(monitor: Monitor | None, text: str, site: str) -> SafeString | str:
-    """To the page that says where a monitor stands; its name alone where it is gone, or that admin has no such page."""
+    """A link to the monitor's overview; the text alone if it is gone, or that admin has no such page."""
     url = overview_url(monitor, site)
     return format_html('<a href="{}">{}</a>', url, text) if url else text
 
 
 def overview_url(monitor: Monitor | None, site: str) -> str:
-    """Empty where it is gone, or that admin has no such page."""
+    """Empty if the monitor is gone, or that admin has no such page."""
     try:
         return reverse(f"{site}:monitoring_monitor_overview", args=[monitor.pk]) if monitor else ""
     except NoReverseMatch:
@@ -92,7 +92,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "
 
 
 def listed(lines: Sequence[Any]) -> SafeString:
-    """One alone stands in its line, several under each other."""
+    """A single line as it is, several as a list."""
     if len(lines) == 1:
         return format_html("{}", lines[0])
     return format_html('<ul class="mon-said">{}</ul>', format_html_join("", "<li>{}</li>", ((line,) for line in lines)))
@@ -104,7 +104,7 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
 
 
 def facts_found(stored: dict[str, Any]) -> SafeString | str:
-    """Stored facts as a mail says them; as they stand in the row where another version wrote what we cannot read."""
+    """Stored facts as a mail shows them; as they were stored if another version wrote what we cannot read."""
     facts = Facts.read(stored)
     return pairs(fact_rows(facts)) if facts else pre(json.dumps(stored, indent=2))
 

@@ -1,4 +1,4 @@
-"""What happened, to look at: runs, incidents, alerts and messages. Nothing here is added, changed or deleted."""
+"""Pages of what happened: runs, incidents, alerts and messages. Nothing can be added, edited or deleted here."""
 
 from typing import Any, ClassVar
 
@@ -36,11 +36,11 @@ from monitoring.checking.incidents import acknowledge
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, database_alias, database_now
 from monitoring.values.text import head
 
-LISTED = 50  # rows of another record on a page
+LISTED = 50  # related rows on a page
 ERROR_SHOWN = 60  # characters in a list
 RETURNED = (MessageState.BOUNCED, MessageState.REJECTED, MessageState.COMPLAINED)
 
-# A list shows no text of a mail, a task's errors or parameters: these may be long.
+# Lists do not load the text of mails, nor errors or parameters of runs, which may be long.
 LIGHT_DELIVERIES = Prefetch(
     "deliveries",
     Delivery.objects.select_related("message").defer("message__text", "message__html").order_by("address"),
@@ -48,7 +48,7 @@ LIGHT_DELIVERIES = Prefetch(
 
 
 class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class takes no argument when it runs
-    """A list and pages to look at."""
+    """A list and pages that are read-only."""
 
     list_per_page = 50
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
@@ -79,7 +79,7 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
-        if isinstance(response, TemplateResponse):  # not a redirect to another page that says it
+        if isinstance(response, TemplateResponse):  # not a redirect, whose target warns itself
             warn(request)
         return response
 
@@ -119,7 +119,7 @@ class RunAdmin(Records):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """RunList searches: no condition on this table would be answered by its indexes."""
+        """Leaves the search to RunList: the table's indexes would answer no condition added here."""
         return queryset, False
 
     @admin.display(description="status")
@@ -205,7 +205,7 @@ class IncidentAdmin(Records):
     search_fields = ("monitor_name", "task_name")
     search_help_text = "A part of a monitor's or a task's name."
     actions = ("acknowledge",)
-    fields = ("overview",)  # its template shows all there is
+    fields = ("overview",)  # its template shows everything
 
     @admin.action(description="Acknowledge selected incidents", permissions=["snooze"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -259,7 +259,7 @@ class IncidentAdmin(Records):
 
 
 def deliveries_of(alert: Alert, site: str) -> SafeString:
-    """Each address with its message and how far that has come."""
+    """Each address with its message and how far that got."""
     deliveries = list(alert.deliveries.all())
     if not deliveries:
         return badge("reached nobody", "bad")

@@ -1,4 +1,4 @@
-"""What a task's runs suggest, in a monitor's form beside what is set, and the page of tasks that nobody watches."""
+"""What a task's runs suggest, beside what is set in a monitor's form; and the page of tasks that nobody watches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,16 +30,16 @@ from monitoring.values.habit import Habit
 from monitoring.values.proposal import Proposal
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
-TASKS_SHOWN = 25  # on a page: of each some hundred runs are read
+TASKS_SHOWN = 25  # on a page: up to some hundred runs of each are read
 AFTER = "after"  # the name after which a page begins
 NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing of this page is saved yet.")
 LOOKED_AT = ("task_name", "schedule", "time_zone", "context_model", "context_type")
 
 
 def show_suggestion(form: Any, monitor: Monitor | None, *, may_change: bool) -> None:
-    """Gives the form's instance the part that the form shows as its field `suggested`.
+    """Sets on the form's instance what the form shows as its field `suggested`.
 
-    Those who may not change the monitor see what is saved, in a form without fields.
+    Users who may not change the monitor have a form without fields, so for them it goes by what is saved.
     """
     shown = _as_typed(form) if may_change or monitor is None else monitor
     suggestion = suggest_for(shown) if shown.task_name else None
@@ -48,7 +48,7 @@ def show_suggestion(form: Any, monitor: Monitor | None, *, may_change: bool) -> 
 
 
 def taken_over(posted: QueryDict) -> QueryDict:
-    """What was typed, with lookback and schedule as the task's runs suggest them, and the statuses that this needs."""
+    """What was typed, with the lookback and schedule that the task's runs suggest, and the statuses these need."""
     typed = posted.copy()
     monitor = Monitor(**{name: posted.get(name, "") for name in LOOKED_AT})
     proposal = suggest_for(monitor).proposal
@@ -62,7 +62,7 @@ def taken_over(posted: QueryDict) -> QueryDict:
 
 
 def initial_of(task_name: str) -> dict[str, Any]:
-    """A new monitor of a task as its runs suggest it."""
+    """The initial form of a new monitor, as its task's runs suggest it."""
     proposal = suggest_for(Monitor(task_name=task_name, time_zone=default_time_zone())).proposal
     if proposal is None:
         return {"name": task_name}
@@ -75,7 +75,7 @@ def initial_of(task_name: str) -> dict[str, Any]:
 
 
 def unwatched_said() -> str:
-    """A line for the list of monitors; empty where there is nothing to say."""
+    """A line for the list of monitors; empty if there is nothing to say."""
     number = count_unmonitored()
     if number is None:
         return "Tasks that run and nobody watches"
@@ -83,7 +83,7 @@ def unwatched_said() -> str:
 
 
 def show_unwatched(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """A page of the tasks that run and have no monitor, by their names."""
+    """A page of the tasks that run and have no monitor, ordered by name."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     site = model_admin.admin_site.name
@@ -105,7 +105,7 @@ def show_unwatched(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
 
 def _as_typed(form: Any) -> Monitor:
-    """A monitor of what the form shows, right or wrong."""
+    """A monitor with the form's values, valid or not."""
     values = {name: form[name].value() or "" for name in (*LOOKED_AT, "lookback_hours", "expected_statuses")}
     return Monitor(**values)
 
@@ -147,12 +147,12 @@ def _is_as_suggested(shown: Monitor, proposal: Proposal) -> bool:
 
 
 def _hours(typed: Any) -> str:
-    """As it stands in the form, which may be no number."""
+    """As typed in the form, which may not be a number."""
     return f"{written_hours(typed) if isinstance(typed, float) else typed or '–'} h"
 
 
 def _schedule(text: str, zone: str) -> SafeString:
-    """With its words where it can be read; a suggestion is of the zone that is set."""
+    """With its words if it can be parsed; a suggestion is for the zone that is set."""
     try:
         words = parse_schedule(text, zone or "UTC").words
     except InvalidSchedule:
@@ -161,14 +161,14 @@ def _schedule(text: str, zone: str) -> SafeString:
 
 
 def _button(name: str, text: str) -> SafeString:
-    # Where the page comes again, it is at this part.
+    # When the page is shown again, it is scrolled to this part.
     return format_html(
         '<button type="submit" class="button" name="{}" value="1" formaction="#mon-suggested">{}</button>', name, text
     )
 
 
 def _tasks(found: Sequence[Habit], site: str) -> SafeString:
-    """With a link to a filled-in form where `site` names the admin in which the reader may add monitors."""
+    """With links to a filled-in form if `site` names the admin in which the user may add monitors."""
     return table(["Task", "Last run", "How often"], [_task(each, site) for each in found])
 
 

@@ -22,7 +22,7 @@ NAMES = {Span.DAY: "24 hours", Span.WEEK: "7 days", Span.MONTH: "30 days"}
 
 
 def timeline_of(monitor: Monitor, request: HttpRequest, now: datetime, site: str) -> dict[str, Any]:
-    """What the page's template shows; which span, the address says, else the monitor's schedule."""
+    """What the page's template shows. The span comes from the URL, else it suits the monitor's schedule."""
     span = next((each for each in Span if each.value == request.GET.get(PARAMETER)), None) or suiting(monitor, now)
     shown, zone = timeline(monitor, now - span.length, now), zone_of(monitor)
     return {
@@ -38,7 +38,7 @@ def timeline_of(monitor: Monitor, request: HttpRequest, now: datetime, site: str
 
 
 def _row(shown: Any) -> Any:
-    """Runs are values here, and their pages are found by their rows."""
+    """Runs are plain values here, but a page's URL is looked up by row."""
     return shown if hasattr(shown, "_meta") else BackgroundTask(pk=shown.id)
 
 
@@ -55,7 +55,7 @@ def _notes(shown: Timeline, monitor: Monitor, zone: tzinfo) -> Iterator[str]:
 
 
 def _table(shown: Timeline, zone: tzinfo, site: str) -> SafeString:
-    """All that is drawn, the newest first."""
+    """Everything that is drawn, newest first."""
     rows = [*_runs(shown, zone, site), *_windows(shown, zone), *_incidents(shown, zone, site)]
     rows += [
         (alert.created_at, ["Alert", at(alert.created_at, zone), "–", link(alert, "", site), kind_badge(alert.kind)])

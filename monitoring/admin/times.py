@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 
 from monitoring.values.text import written_span
 
-AN_INSTANT = timedelta(seconds=10)  # what is nearer is not counted in seconds
-WEEKDAY_WITHIN = timedelta(days=6)  # as long as it names one day
+AN_INSTANT = timedelta(seconds=10)  # anything closer is "now", not a number of seconds
+WEEKDAY_WITHIN = timedelta(days=6)  # any further, and a weekday could mean two days
 
 
 def exact(instant: datetime, zone: tzinfo | None = None) -> str:
@@ -24,14 +24,14 @@ def to_the_minute(instant: datetime, zone: tzinfo) -> str:
 
 
 def by_weekday(instant: datetime, now: datetime, zone: tzinfo) -> str:
-    """`Sun 09:35 CET` of a day that is near, else with its date."""
+    """`Sun 09:35 CET` if the day is near, else with its date."""
     if abs(now - instant) < WEEKDAY_WITHIN:
         return f"{timezone.localtime(instant, zone):%a %H:%M %Z}"
     return to_the_minute(instant, zone)
 
 
 def marked(instant: datetime, said: str) -> SafeString:
-    """What is said of an instant, with the instant itself for machines."""
+    """Text about an instant, with the instant itself for programs."""
     return format_html('<time datetime="{}">{}</time>', instant.isoformat(), said)
 
 
@@ -56,7 +56,7 @@ def exactly(instant: datetime | None, zone: tzinfo | None = None) -> SafeString 
 
 
 def as_of(instant: datetime, now: datetime, zone: tzinfo | None = None) -> SafeString:
-    """`3 min ago` or `in 3 min` as of an instant and, in a zone, when that is: `3 min ago, Sun 09:35 CET`."""
+    """`3 min ago` or `in 3 min` as seen from `now` and, given a zone, the time: `3 min ago, Sun 09:35 CET`."""
     span = written_span(abs(now - instant))
     said = f"{span} ago" if instant <= now else f"in {span}"
     if abs(now - instant) < AN_INSTANT:

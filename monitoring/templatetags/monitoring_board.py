@@ -1,4 +1,4 @@
-"""The head of the board, for the admin's front page or a page of the project's own."""
+"""The head of the board, for the admin's front page or one of the project's own pages."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ register = template.Library()
 
 @register.inclusion_tag("admin/monitoring/board_tag.html", takes_context=True)
 def monitoring_board(context: Any) -> dict[str, Any]:
-    """Nothing for those who may see no monitors, nor in an admin that has no board.
+    """Nothing for users who may not see monitors, nor in an admin that has no board.
 
-    The rest of that page is not ours: where the monitor's tables cannot be asked, this part alone says so.
+    The rest of the page is not ours: if the monitor's tables cannot be queried, only this part says so.
     """
     request = context["request"]
     site = getattr(request, "current_app", None) or "admin"
