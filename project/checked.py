@@ -1,4 +1,4 @@
-"""Readers for environment variables that Django would take as they are and fail on later."""
+"""Parsers for environment variables that Django would accept unchecked and fail on later."""
 
 from email.utils import parseaddr
 from zoneinfo import available_timezones
@@ -35,7 +35,7 @@ def sender(value: str) -> str:
 
 
 def webhook_secret(value: str) -> str:
-    """Empty, or what the provider writes into the webhook's address: `https://user:password@monitor.example.org/…`."""
+    """Empty, or `user:password` as it stands in the webhook's URL: `https://user:password@monitor.example.org/…`."""
     user, colon, password = value.partition(":")
     if value and not (user and colon and len(password) >= 16):
         raise EnvError("is no user and password with a colon between them, the password of at least 16 characters")
@@ -43,7 +43,7 @@ def webhook_secret(value: str) -> str:
 
 
 def ping_url(value: str) -> str:
-    """Empty, or an address that is a secret, and so not repeated."""
+    """Empty, or an address; the error does not repeat it, since it is a secret."""
     parts = split(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or not is_one_word(value)):
         raise EnvError("is not an address such as https://switch.example.org/ping/ID")

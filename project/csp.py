@@ -1,6 +1,6 @@
-"""What a page of this site may load: its own files and nothing else, no script or style that stands in the page.
+"""What a page of this site may load: the site's own files and data: images, so no inline scripts or styles.
 
-Django 6 has a middleware for it, 5.2 has not.
+Django 6 has a middleware for this, 5.2 does not.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ POLICY = (
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Django middleware. A view that sets the header itself knows better."""
+    """Django middleware. The header of a view that sets its own stays."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        # Django's pages about an error, for developers, have their styles and scripts in them.
+        # Django's error pages for developers have inline styles and scripts.
         if not (settings.DEBUG and response.status_code in (404, 500)):
             response.headers.setdefault(HEADER, POLICY)
         return response

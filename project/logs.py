@@ -1,4 +1,4 @@
-"""How the project's log is written: what strangers put into it forges no line and does nothing to a terminal."""
+"""How the project's log is written: text from strangers can neither forge a line nor act on a terminal."""
 
 import copy
 import json
@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 
 from monitoring.values.text import plain_lines
 
-# What every record has is no news; the request that Django adds is no value.
+# Left out of JSON: what every record has, and the request that Django adds, which is no plain value.
 _COMMON = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName", "request"}
 
 
 class LineFormatter(logging.Formatter):
-    """A record is one line; where it has more, as a traceback has, these are indented below it."""
+    """One line per record; its further lines, such as a traceback's, are indented below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if record.name.startswith("django.security."):  # somebody's odd request, and no fault of ours
+        if record.name.startswith("django.security."):  # an odd request, and no fault of ours
             record = copy.copy(record)
             record.exc_info = record.exc_text = None
         return plain_lines(super().format(record)).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON, for programs that collect logs: what a record was given as `extra` stands beside its message."""
+    """A line of JSON per record, for log collectors: what it was given as `extra` stands beside its message."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

@@ -13,7 +13,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 
 class EmailBackend(BaseEmailBackend):
-    """Writes into the folder `file_path`, which it makes; a file is never overwritten."""
+    """Writes into the folder `file_path`, which it creates; it never overwrites a file."""
 
     def __init__(self, file_path: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)

@@ -5,7 +5,7 @@
     anymail+mailgun://KEY@mg.example.org   anymail+postmark://TOKEN@   anymail+amazon-ses:
 
 Query parameters become the backend's options: `smtp://host?timeout=30`, `anymail+mailgun://KEY@domain?api_url=…`. A
-time-out is in seconds.
+timeout is in seconds.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CORE = "django.core.mail.backends"
 SMTP_PORTS = {"smtp": 25, "smtps": 465, "smtp+tls": 587}
 SMTP_TIMEOUT = 10  # seconds; Django's default is to wait for ever
 
-# The options that each Anymail provider demands: the URL's user part fills the first, its password the second, a query
+# The options that each Anymail provider requires: the URL's user part fills the first, its password the second, a query
 # parameter any of them. Source: Anymail 15.2, docs/esps; Amazon SES takes its credentials from the AWS environment.
 ANYMAIL_KEYS: dict[str, tuple[str, ...]] = {
     "amazon_ses": (),
@@ -37,8 +37,8 @@ ANYMAIL_KEYS: dict[str, tuple[str, ...]] = {
     "unisender_go": ("api_key", "api_url"),
 }
 
-# What Anymail calls the key by which each provider signs what it tells; the others are known by the secret alone, or by
-# the key that sends. Source: Anymail 15.2, docs/esps.
+# Anymail's name for the key with which each provider signs its webhook calls. The calls of all others are authenticated
+# by the webhook secret alone, or by the sending key. Source: Anymail 15.2, docs/esps.
 SIGNING_KEYS = {
     "mailersend": "SIGNING_SECRET",
     "mailgun": "WEBHOOK_SIGNING_KEY",
@@ -48,10 +48,10 @@ SIGNING_KEYS = {
     "resend": "SIGNING_SECRET",
     "sendgrid": "TRACKING_WEBHOOK_VERIFICATION_KEY",
 }
-ALWAYS_SIGNED = frozenset({"mailersend", "mailgun", "mandrill", "postal"})  # by these with a key that nothing else says
+ALWAYS_SIGNED = frozenset({"mailersend", "mailgun", "mandrill", "postal"})  # by a key that no other setting gives
 PROVIDER_TIMEOUT = 10  # seconds; Anymail's default is 30
 
-# How Django before 6.1 spells the options that its MAILERS setting takes.
+# What Django before 6.1 calls the options of the MAILERS setting.
 LEGACY_SETTINGS = {
     "file_path": "EMAIL_FILE_PATH",
     "host": "EMAIL_HOST",
@@ -73,13 +73,13 @@ class Mailer:
 
     @property
     def provider(self) -> str:
-        """Anymail's name of it; empty for Django's own ways to send."""
+        """Anymail's name for the provider; empty for Django's own backends."""
         return self.backend.split(".")[2] if self.backend.startswith("anymail.") else ""
 
     def settings(self, django_version: tuple[Any, ...]) -> dict[str, Any]:
         """The Django settings that select this mailer, in the form that this version of Django wants.
 
-        Anymail's stand in a setting of their own.
+        Anymail's options have a setting of their own; see `anymail`.
         """
         if django_version >= (6, 1):
             return {"MAILERS": {"default": {"BACKEND": self.backend, "OPTIONS": self.options}}}
@@ -87,20 +87,20 @@ class Mailer:
         return {"EMAIL_BACKEND": self.backend} | legacy
 
     def anymail(self, webhook_secret: str = "", signing_key: str = "") -> dict[str, Any]:
-        """The setting ANYMAIL: a provider's options stand there too, since its webhook may want the key that sends."""
+        """The setting ANYMAIL, with the provider's options too, since its webhook may need the sending key."""
         options = dict(self.options) if self.provider else {}
         timeout = options.pop("timeout", PROVIDER_TIMEOUT)
         if signing_key and self.provider in SIGNING_KEYS:
             options[SIGNING_KEYS[self.provider]] = signing_key
-        # A provider that knows no tags or headers like ours still sends the mail.
+        # A provider that does not support our tags or headers still sends the mail.
         common = {"WEBHOOK_SECRET": webhook_secret, "REQUESTS_TIMEOUT": timeout, "IGNORE_UNSUPPORTED_FEATURES": True}
         return common | {f"{self.provider}_{name}".upper(): value for name, value in options.items()}
 
 
 def split(url: str) -> SplitResult:
-    """Raises EnvError for what is no URL at all, or has no number for its port.
+    """Raises EnvError for what is not a URL at all, or whose port is not a number.
 
-    Its words repeat nothing of the URL, which may hold a password: Python takes one with a slash in it for a port.
+    The error repeats nothing of the URL, which may hold a password: Python takes one with a slash in it for a port.
     """
     try:
         parts = urlsplit(url)

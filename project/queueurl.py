@@ -14,7 +14,7 @@ NAME = "tasks"
 
 
 def parse(url: str, verify: bool = True) -> dict[str, Any]:
-    """Settings for Huey's `HUEY` dict; `verify` says whether a rediss server's certificate must be a known one.
+    """Settings for Huey's `HUEY` dict; `verify` says whether a rediss server's certificate is verified.
 
     Raises EnvError (a ValueError), naming what is wrong and what would be right.
     """
@@ -29,7 +29,7 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
         case "redis":
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url}
         case "rediss":
-            # In the URL, since Huey refuses a URL with options beside it.
+            # Part of the URL, since Huey refuses a URL with options beside it.
             unverified = "" if verify else f"{'&' if parts.query else '?'}ssl_cert_reqs=none"
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":

@@ -1,4 +1,4 @@
-"""Requests on which Django fails before, or where, it could answer; no browser and no mail provider sends them."""
+"""Refuses requests on which Django would fail instead of answering; no browser or mail provider sends them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def refusing(application: Application) -> Application:
-    """WSGI middleware around Django's application: answers 400 to what Django cannot take."""
+    """WSGI middleware around Django's application: answers 400 to requests that Django cannot handle."""
 
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if why := refusal(environ):
@@ -21,12 +21,12 @@ def refusing(application: Application) -> Application:
 
 
 def refusal(environ: dict[str, Any]) -> str:
-    """Why, or nothing."""
+    """Why the request is refused; empty if it is not."""
     try:
-        WSGIRequest(dict(environ))  # a copy, for it writes into it
-    except Exception:  # such as a charset that is a codec of Python's but no text: hex, zlib
+        WSGIRequest(dict(environ))  # a copy, since WSGIRequest writes into it
+    except Exception:  # such as a charset that is a Python codec but no text encoding: hex, zlib
         return "This is no request that could be read"
-    # Django reads it as NUL, which PostgreSQL takes in no text: not as the key of a session either.
+    # Django reads it as NUL, which PostgreSQL accepts in no text, not even in the session key it is asked for.
     if "\\000" in environ.get("HTTP_COOKIE", ""):
         return "A cookie holds a NUL"
     return ""

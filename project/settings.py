@@ -1,7 +1,7 @@
 """Everything comes from the environment, or from a `.env` file beside manage.py; docs/settings.md lists the variables.
 
-With DEBUG=1 and a SECRET_KEY alone the project runs on its own: SQLite, Huey on SQLite, mails as files, all in var/.
-What is missing or wrong is said all at once, not one variable a start.
+DEBUG=1 and a SECRET_KEY are enough to run the project: SQLite, Huey on SQLite, mails as files, all in var/. All missing
+or wrong variables are reported at once, not one per start.
 """
 
 import logging
@@ -34,7 +34,7 @@ VAR = env.path("VAR_DIR", BASE_DIR / "var")
 
 
 def unless_production(default: str) -> dict[str, Any]:
-    """A default for the developer's desk alone: in production nobody could be told, or links would lead nowhere."""
+    """A default for development only: in production, mails would reach nobody or links would lead nowhere."""
     return {"default": default} if DEBUG else {}
 
 
@@ -42,13 +42,13 @@ SECRET_KEY = env.not_empty("SECRET_KEY")
 SITE_URL = env.site_url("SITE_URL", **unless_production("http://127.0.0.1:8000"))
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", **unless_production("Task monitor <monitor@localhost>"))
 _mailer = env.mail_url("EMAIL_URL", **unless_production(f"file:{VAR / 'mail'}"))
-# For the provider's word on what became of a mail; without a secret there is no address to say it at.
+# For the provider's reports on what became of a mail; without a secret there is no webhook for them.
 _webhook_secret: str = env.webhook_secret("ANYMAIL_WEBHOOK_SECRET", "")
 _signs = bool(_webhook_secret) and getattr(_mailer, "provider", "") in mailurl.ALWAYS_SIGNED
 _unless_signing: dict[str, Any] = {} if _signs else {"default": ""}
 _signing_key: str = env.str("ANYMAIL_SIGNING_KEY", **_unless_signing)
 _database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
-# Heroku says REDIS_URL, and its certificates are signed by nobody that one could know.
+# Heroku sets REDIS_URL, and its certificates are self-signed.
 _redis_url = env.str("REDIS_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
 _queue = env.queue_url("HUEY_URL", _redis_url, verify=not env.bool("REDIS_SELF_SIGNED", False))
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
@@ -120,21 +120,21 @@ TEMPLATES = [
 ]
 
 if _database["ENGINE"].endswith("sqlite3"):
-    # Web and worker write the same file: WAL lets them read meanwhile, and a transaction that takes the write lock
-    # at its start waits for it, where one that takes it later would fail with "database is locked". Indexes of millions
-    # of runs want more than the 2 MB of pages that SQLite keeps by itself.
+    # Web and worker write the same file. WAL lets them read meanwhile. A transaction that takes the write lock at its
+    # start waits for it; one that takes it later would fail with "database is locked". Indexes of millions of runs need
+    # more than SQLite's default cache of 2 MB.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
 elif _database["ENGINE"].endswith("postgresql"):
-    # To compile a statement takes up to half a second, to answer it some milliseconds. A pooler may refuse the option:
+    # Compiling a statement takes up to half a second, answering it a few milliseconds. A pooler may refuse the option;
     # docs/scaling.md says what to do then.
     _database.setdefault("OPTIONS", {}).setdefault("options", "-c jit=off")
 DATABASES = {"default": _database}
 
-# `immediate` would follow DEBUG if it were not set: tasks would then run inside the web process.
+# If not set, `immediate` would follow DEBUG, and tasks would then run inside the web process.
 HUEY = {**_queue, "immediate": False, "results": False}
 
 MAIL_PROVIDER = _mailer.provider
@@ -159,11 +159,11 @@ AUTH_PASSWORD_VALIDATORS = [
 ALLOWED_HOSTS = ALLOWED_HOSTS or [urlsplit(SITE_URL).hostname or "localhost"]
 CSRF_TRUSTED_ORIGINS = [SITE_URL.rstrip("/")]
 if BEHIND_PROXY:
-    # Only behind a proxy that sets the header itself: anybody else's word for https would be believed.
+    # Only behind a proxy that sets the header itself: otherwise any client that claims https would be believed.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 if HTTPS:
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # who probes a process talks to it past the proxy
+    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # probes reach a process directly, not through the proxy
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -183,7 +183,7 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # With handlers of its own Huey's consumer adds none, which would say everything twice.
+    # With these handlers, Huey's consumer adds none of its own, which would log everything twice.
     "loggers": {"huey": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}},
 }
 

@@ -1,4 +1,4 @@
-"""Where the mail provider tells what became of a mail: one address, and only where a secret guards it."""
+"""The webhook at which the mail provider reports what became of a mail; it exists only if a secret guards it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.urls import include, path
 def urls_of(provider: str, secret: str) -> list[Any]:
     """`anymail/PROVIDER/tracking/`, under the name that Anymail gives it; nothing without a provider or a secret.
 
-    Anymail has addresses for each provider there is, and for mails that come in: what nobody calls is not open.
+    Anymail's own URLs cover every provider, and incoming mail too; those that nobody calls stay closed.
     """
     if not (provider and secret):
         return []

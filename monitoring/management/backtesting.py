@@ -1,4 +1,4 @@
-"""The command's back-test: which monitors or tasks of a configuration would have alerted, as text or for programs."""
+"""The command's back-test: which monitors, or tasks of a configuration, would have alerted, as text or JSON."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ from monitoring.values.schedule import InvalidSchedule, parse_schedule
 from monitoring.values.text import one_line, written_span
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-LONGEST = timedelta(days=366)  # 527,040 checks of a monitor that is due each minute
-MAILS_SHOWN = 20  # of each, the last
+LONGEST = timedelta(days=366)  # 527,040 checks of a monitor that is due every minute
+MAILS_SHOWN = 20  # the last ones of each
 
 
 def add_back_test_options(parser: CommandParser) -> None:
@@ -39,7 +39,7 @@ def add_back_test_options(parser: CommandParser) -> None:
 
 def refuse_nonsense(options: dict[str, Any]) -> None:
     config = options["config"]
-    since, schedule = (options[name] is not None for name in ("since", "schedule"))  # an empty one too
+    since, schedule = (options[name] is not None for name in ("since", "schedule"))  # given but empty counts too
     if since and options["itself"]:
         raise CouldNotTell("--self asks whether the monitor works now: it has no --since")
     if schedule and not config:
@@ -58,7 +58,7 @@ def trials_of_config(path: str, schedule: str) -> list[Trial]:
 
 
 def report_back_test(command: PluginCommand, trials: Sequence[Trial], ago: str, now: datetime, format: str) -> None:
-    """Ends with 0 where nothing would have alerted, 2 where something would, 3 where nobody can tell of some."""
+    """Ends with 0 if nothing would have alerted, 2 if something would have, else 3 if that is unknown for some."""
     since = now - _span(ago)
     found = list(_shown(command, back_test(trials, since, now), len(trials)))
     alerting = [each for each in found if each.alerts]
@@ -75,7 +75,7 @@ def report_back_test(command: PluginCommand, trials: Sequence[Trial], ago: str, 
 
 
 def _shown(command: PluginCommand, found: Iterator[BackTest], total: int) -> Iterator[BackTest]:
-    """The same; a terminal shows how many are done."""
+    """Yields the same; a terminal shows how many are done."""
     is_shown = command.stdout.isatty() and total > 1
     for number, each in enumerate(found, 1):
         if is_shown:
@@ -122,7 +122,7 @@ def _mail(said: Said) -> tuple[str, ...]:
 
 
 def _as_json(found: Sequence[BackTest], since: datetime, now: datetime) -> dict[str, Any]:
-    """The same for programs; `schema` grows when a key changes its meaning. Times are ISO 8601 with their zone."""
+    """The report for programs; `schema` goes up when a key changes its meaning. Times are ISO 8601 with an offset."""
     return {
         "schema": 1,
         "since": iso(since),
@@ -163,7 +163,7 @@ def _back_test_as_json(found: BackTest) -> dict[str, Any]:
 
 
 def _span(text: str) -> timedelta:
-    """Of `30d`, `12h`, `90m` or `2w`."""
+    """The span that `30d`, `12h`, `90m` or `2w` means."""
     said = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
     span = int(said[1]) * UNITS[said[2]] if said else timedelta()
     if not timedelta() < span <= LONGEST:

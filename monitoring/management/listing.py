@@ -43,7 +43,7 @@ def counted(found: Sequence[Standing]) -> str:
 
 
 def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, terminal: Terminal) -> Iterator[str]:
-    """A line a monitor and, under it, what was found; whom it tells stands there too where lines would get too long."""
+    """A line per monitor and, under it, what was found; whom it tells goes there too if lines would get too long."""
     header, *rows = columns([HEADER, *(_row(each, superusers, now, terminal) for each in shown)])
     is_narrow = terminal.width is not None and any(width_of("  ".join(row)) > terminal.width for row in rows)
     shown_columns = len(HEADER) - is_narrow
@@ -60,7 +60,7 @@ def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, 
 
 
 def in_full(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Terminal) -> Iterator[str]:
-    """All that is known of one monitor, in the order and the words of its mail."""
+    """Everything known about one monitor, in the order and the words of its mail."""
     standing, mail = shown.standing, template_context(shown.facts, shown.evidence)
     since = f" since {written(standing.since)}" if standing.since else ""
     yield terminal.spelt(standing.monitor.name)
@@ -90,9 +90,9 @@ def in_full(shown: Lately, superusers: Sequence[str], now: datetime, terminal: T
 
 
 def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str, Any]:
-    """For programs; `schema` grows when a key changes its meaning. Times are ISO 8601 with their zone.
+    """For programs; `schema` goes up when a key changes its meaning. Times are ISO 8601 with an offset.
 
-    `evidence` is what the mail says, of a monitor that fails or that was named; else None.
+    `evidence` is what the mail says; None unless the monitor fails or was named.
     """
     standing = shown.standing
     monitor, state, incident = standing.monitor, standing.state, standing.incident
@@ -117,7 +117,7 @@ def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str
 
 
 def monitors_as_csv(monitors: Sequence[dict[str, Any]]) -> str:
-    """A line a monitor, with what as_json says; several addresses are joined by spaces."""
+    """A line per monitor, with what as_json says; several addresses are joined by spaces."""
     return as_csv(CSV_FIELDS, map(_csv_row, monitors))
 
 
@@ -165,7 +165,7 @@ def _facts_in_full(
     shown: Lately, mail: dict[str, Any], superusers: Sequence[str], now: datetime
 ) -> Iterator[tuple[str, str]]:
     standing, incident = shown.standing, shown.standing.incident
-    # Of one that does not fail the newest run is told, which no check has looked at.
+    # For a monitor that does not fail, these are about the newest run, which no check has looked at.
     yield from (row for row in mail["rows"] if shown.failed or row[0] != "Checked")
     yield from (row for row in mail["evidence_rows"] if row[0] != "Next check")
     yield "Schedule", _schedule(standing.monitor)

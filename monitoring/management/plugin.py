@@ -1,6 +1,6 @@
 """What our commands share: exit codes of the monitoring-plugin convention, options, and how they print.
 
-0 all is as expected, 2 something is not, 3 could not tell; 1, a warning, is not used. Source: the Monitoring Plugins
+0: all is as expected; 2: something is not; 3: could not tell; 1, a warning, is not used. Source: the Monitoring Plugins
 Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries them, so `call_command` sees them too.
 """
 
@@ -43,11 +43,11 @@ class CouldNotTell(CommandError):
 
 
 class NobodyToTell(CouldNotTell, ValueError):
-    """A ValueError too, as `monitor_task_status` raises for the same."""
+    """Also a ValueError, which `monitor_task_status` raises in the same case."""
 
 
 class PluginCommand(BaseCommand):
-    """A command that ends with 3 whatever kept it from telling: bad usage, a bad config, the database away."""
+    """A command that ends with 3 if anything kept it from telling: bad usage, a bad config, no database."""
 
     refused = "The configuration is refused, nothing was checked:"
 
@@ -88,13 +88,13 @@ class PluginCommand(BaseCommand):
 
 
 def as_json(document: object, *, is_ascii: bool = False) -> str:
-    """What would act on a terminal, or turn a line, is written as its escape, which programs read as the same."""
+    """Escapes what would act on a terminal or turn a line's direction; programs read the escape as the same."""
     text = json.dumps(document, indent=2, ensure_ascii=is_ascii)
     return _NOT_PLAIN.sub(lambda found: found[0] if one_line(found[0]) == found[0] else f"\\u{ord(found[0]):04x}", text)
 
 
 def as_csv(fields: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    """A line a row, of these fields of it, for spreadsheets."""
+    """A line per row with these of its fields, for spreadsheets."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
@@ -103,7 +103,7 @@ def as_csv(fields: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Text in one line, and as text to a spreadsheet, which would calculate what begins so (OWASP, "CSV Injection")."""
+    """Text on one line, quoted if a spreadsheet would take it for a formula (OWASP, "CSV Injection")."""
     if not isinstance(value, str):
         return value
     line = one_line(value)
@@ -115,7 +115,7 @@ def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
 
 
 def named(options: dict[str, Any]) -> list[str]:
-    """What --monitor names; `call_command(..., monitor="x")` gives one as it stands."""
+    """The names given as --monitor; `call_command(..., monitor="x")` passes one as a plain string."""
     given = options["monitor"] or []
     return [given] if isinstance(given, str) else list(given)
 
@@ -131,7 +131,7 @@ def read_config(path: str, option: str) -> tuple[Expectation, ...]:
 
 
 def written(instant: datetime | None) -> str:
-    """In the site's zone, whose name is said."""
+    """In the site's time zone, with its name."""
     return written_time(instant, timezone.get_default_timezone()) if instant else "-"
 
 
@@ -159,7 +159,7 @@ def run_as_json(run: RunFacts | None) -> dict[str, Any] | None:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells as one line each, padded to their columns' widths but for the last; nothing is ever cut."""
+    """The cells on one line each, all but the last padded to their column's width; nothing is ever cut."""
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)][:-1]
     return [
@@ -169,7 +169,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def width_of(text: str) -> int:
-    """The terminal cells that a text takes."""
+    """How many terminal cells a text takes."""
     if text.isascii():  # a hundred times faster, and a table may have thousands of lines
         return len(text)
     return sum(

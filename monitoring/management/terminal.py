@@ -1,4 +1,4 @@
-"""What a terminal shows: marks in colour where it has colours, plain ASCII where it knows no more, lines that fit."""
+"""Output that suits the terminal: marks in colour if it has colours, ASCII if it knows no more, lines that fit."""
 
 import codecs
 import shutil
@@ -22,19 +22,19 @@ INDENT = "  "
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """`width` is None where lines may be of any length, as in a pipe or a file; `is_unicode` is False for ASCII."""
+    """`width` is None if lines may have any length, as in a pipe or a file; `is_unicode` is False for ASCII."""
 
     style: Style
     width: int | None = None
     is_unicode: bool = True
 
     def spelt(self, text: str) -> str:
-        """In one line, with what this terminal can write."""
+        """On one line, in characters that this terminal can write."""
         text = one_line(text)
         return text if self.is_unicode else text.translate(_IN_ASCII).encode("ascii", "backslashreplace").decode()
 
     def painted(self, text: str, tone: str) -> str:
-        """In the colour of a tone, one of MARKS; blanks that pad it stay plain."""
+        """In the colour of a tone, one of MARKS; trailing blanks stay plain."""
         paint: dict[str, Callable[[str], str]] = {
             "good": self.style.SUCCESS,
             "bad": self.style.ERROR,
@@ -44,13 +44,13 @@ class Terminal:
         return paint[tone](word) + text[len(word) :] if tone in paint else text
 
     def strip(self, runs: Sequence[RunFacts], width: int = 0) -> str:
-        """A mark for each run, the oldest first, as mails have them; `runs` come from the newest on."""
+        """A mark for each run, oldest first, as in mails; `runs` come newest first."""
         tones = [run_tone(run.status) for run in reversed(runs)]
         marks = (self.painted(self.spelt(MARKS[tone]) * len(list(alike)), tone) for tone, alike in groupby(tones))
         return ("".join(marks) or "-") + " " * (width - max(len(tones), 1))
 
     def wrapped(self, text: str, indent: str = INDENT) -> list[str]:
-        """No line for no text."""
+        """The text's lines; none for an empty text."""
         if self.width is None:
             return [indent + self.spelt(text)] if text else []
         return textwrap.wrap(
@@ -70,7 +70,7 @@ def terminal(stream: Any, style: Style) -> Terminal:
 
 
 def is_unicode(stream: Any) -> bool:
-    """Whether all characters can be written to it, as to a text that is not encoded."""
+    """Whether all characters can be written to it; they can if it has no encoding."""
     encoding = getattr(stream, "encoding", None)
     return encoding is None or codecs.lookup(encoding).name == "utf-8"
 
@@ -91,5 +91,5 @@ def from_now(instant: datetime | None, now: datetime) -> str:
 
 
 def _short(span: timedelta) -> str:
-    """Its greatest unit alone; empty for less than ten seconds."""
+    """Its greatest unit only; empty for less than ten seconds."""
     return " ".join(written_span(span).split()[:2]) if span >= timedelta(seconds=10) else ""

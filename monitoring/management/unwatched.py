@@ -1,4 +1,4 @@
-"""How list_status shows the tasks that run and that nobody watches."""
+"""How list_status shows the tasks that run but that nobody watches."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -33,7 +33,7 @@ def unwatched_as_table(found: Sequence[Habit], now: datetime, terminal: Terminal
 
 
 def unwatched_as_json(habit: Habit) -> dict[str, Any]:
-    """Spans are in seconds; None where the runs are too few to tell."""
+    """Spans are in seconds; None if there are too few runs to tell."""
     return {
         "task_name": habit.task_name,
         "how_often": habit.how_often,
@@ -46,7 +46,7 @@ def unwatched_as_json(habit: Habit) -> dict[str, Any]:
 
 
 def unwatched_as_csv(tasks: Sequence[dict[str, Any]]) -> str:
-    """A line a task, with what unwatched_as_json says."""
+    """A line per task, with what unwatched_as_json says."""
     return as_csv(CSV_FIELDS, map(_csv_row, tasks))
 
 

@@ -36,7 +36,7 @@ def daily_report_generation() -> None:
 
 @task()
 def daily_cleanup() -> None:
-    """Nobody ever starts it: the task that "has not executed"."""
+    """Never started: the task that "has not executed"."""
 
 
 @db_task()

@@ -141,7 +141,7 @@ def _why(judged: Judged) -> str:
 
 
 def _refuse_several(options: dict[str, Any]) -> None:
-    """As the parser does, also through `call_command`."""
+    """Refuses what the parser does, also through `call_command`."""
     if sum(map(bool, (options["monitor"], options["config"], options["itself"]))) > 1:
         raise CouldNotTell("--monitor, --config and --self exclude each other")
 
@@ -195,14 +195,14 @@ def _row(judged: Judged) -> tuple[str, ...]:
 
 
 def _told(judged: Judged) -> str:
-    """Whom it tells or, of a failing monitor, why it tells nobody."""
+    """Whom it tells or, if a failing monitor tells nobody, why."""
     if said := judged.announcement:
         return ", ".join(said.recipients) or "nobody"
     return f"- ({judged.decision.value})" if judged.decision and not judged.outcome.is_as_expected else "-"
 
 
 def _as_json(found: Round, mails: Dispatched) -> dict[str, Any]:
-    """The same for programs; `schema` grows when a key changes its meaning. Times are ISO 8601 with their zone."""
+    """The report for programs; `schema` goes up when a key changes its meaning. Times are ISO 8601 with an offset."""
     return {
         "schema": 1,
         "as_expected": not found.failing,

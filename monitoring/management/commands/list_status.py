@@ -37,7 +37,7 @@ class Command(PluginCommand):
             return
         found = standings(monitors_named(names) if names else all_monitors(), now)
         shown = [each for each in found if each.stands is Stands.FAILING or not options["failing"]]
-        if not names:  # which come as they were asked for
+        if not names:  # named ones stay in the order they were asked for
             shown.sort(key=lambda each: each.stands is not Stands.FAILING)
         listed = lately(shown, now, in_full=bool(names))
         superusers = superuser_addresses()

@@ -20,7 +20,7 @@ from monitoring.values.text import one_line, plain_lines
 
 DIGEST = "digest"
 KINDS = [*AlertKind.values, DIGEST]
-NOBODY = "nobody@example.com"  # to whom a preview is addressed that goes nowhere
+NOBODY = "nobody@example.com"  # the addressee of a preview that is not sent
 
 
 class Command(PluginCommand):

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Nothing is older than {kept} days" if kept else "All runs are kept, for ever")
 
     def _rewrite(self, line: str) -> None:
-        """The terminal's last line."""
+        """Rewrites the terminal's last line."""
         self.stdout.write(f"\r{line}", ending="\x1b[K")
         self.stdout.flush()
 

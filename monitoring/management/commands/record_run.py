@@ -14,14 +14,14 @@ class Command(BaseCommand):
         "command is Completed when it exits with 0, else Stopped. Its output, its exit status and the signals TERM, "
         "INT and HUP are passed on. It runs whatever the database does: what cannot be written is written later."
     )
-    requires_system_checks = ()  # what is wrong with the site is no reason not to run the job
+    requires_system_checks = ()  # a problem of the site is no reason not to run the job
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parse_own = parser.parse_args
 
         def parse_args(args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-            """All after the first -- is the command's own; argparse would take a second -- from it."""
+            """Everything after the first -- is the command's; argparse would drop a second -- from it."""
             given = list(args or ())
             mark = given.index("--") if "--" in given else len(given)
             found = parse_own(given[:mark], namespace)

@@ -12,7 +12,7 @@ from monitoring.models.monitor import default_time_zone
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 from monitoring.values.text import one_line
 
-NAMES_AT_ONCE = 20  # in one line to run
+NAMES_AT_ONCE = 20  # in one command line
 
 
 class Command(PluginCommand):

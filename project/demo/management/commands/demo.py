@@ -27,7 +27,7 @@ LOGIN = {"username": "admin", "password": "admin", "email": "admin@example.com"}
 PIPELINE = CONFIGS / "2-pipeline-with-dependencies.json"
 DEADLINE = 20  # seconds
 HISTORY = timedelta(days=7)
-# Of each task the minutes after the hour or the day at which it starts, and the seconds that it takes.
+# For each task, how many minutes into the hour or the day it starts, and how many seconds it takes.
 HOURLY = {
     "hourly_data_sync": (2, 40),
     "data_collection": (5, 180),
@@ -73,7 +73,7 @@ class Command(BaseCommand):
             call_command(*words, stdout=self.stdout)
 
     def run_tasks(self) -> None:
-        """Starts the tasks and waits until each has ended, but for the one that is to be found running."""
+        """Starts the tasks and waits until each has ended, except the one that will be found running."""
         hourly = IngestorSession.objects.create(ingestor_type="Hourly Tomorrow.io")
         salient = IngestorSession.objects.create(ingestor_type="Salient")
         started = [
@@ -141,10 +141,10 @@ def make_superuser() -> None:
 
 @contextlib.contextmanager
 def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real consumer in a process of its own, ended gracefully."""
+    """A real consumer in its own process, ended gracefully."""
     command = [sys.executable, "manage.py", "run_huey", "--workers=4", "--graceful-signal=TERM", "--max-delay=0.2"]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=output, stderr=subprocess.STDOUT)  # noqa:S603
     try:
         yield process
     finally:
@@ -175,5 +175,5 @@ def mail_files() -> list[Path]:
 
 
 def shown(path: Path) -> str:
-    """As one would type it from here."""
+    """The path as one would type it from here."""
     return os.path.relpath(path)
