@@ -147,7 +147,7 @@ def _is_free(now: datetime) -> Q:
 def _claim(message: Message, now: datetime, using: str) -> bool:
     """Whether the message is ours now: a sender that took it meanwhile has counted an attempt.
 
-    A message that its provider has reported on meanwhile counts as sent, no matter by which sender.
+    It is not ours either once it was sent, or once its provider has reported on it, which counts as sent.
     """
     as_read = Message.objects.using(using).filter(
         pk=message.pk, sent_at=None, attempts=message.attempts, leased_until=message.leased_until
