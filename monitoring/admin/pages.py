@@ -1,4 +1,4 @@
-"""Lists of millions of rows, paged by key: the database neither counts nor skips over rows."""
+"""Lists of millions of rows, paged by key, without counting them all or skipping over any."""
 
 from typing import Any
 
@@ -97,7 +97,7 @@ class KeyedList(ChangeList):
 
 
 class RunList(KeyedList):
-    """The pages of a search go by when runs started, since that is how the index on names orders them."""
+    """Pages of a search are ordered by when runs started, as the index on names is."""
 
     def candidates(self) -> tuple[QuerySet[Any], int | None]:
         term = self.query.strip()

@@ -30,7 +30,7 @@ from monitoring.values.habit import Habit
 from monitoring.values.proposal import Proposal
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
-TASKS_SHOWN = 25  # on a page: up to some hundred runs of each are read
+TASKS_SHOWN = 25  # on a page: up to a few hundred runs of each are read
 AFTER = "after"  # the name after which a page begins
 NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing of this page is saved yet.")
 LOOKED_AT = ("task_name", "schedule", "time_zone", "context_model", "context_type")

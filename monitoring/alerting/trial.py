@@ -1,4 +1,4 @@
-"""Sends one alert as a test, to see how it arrives; it is not stored and owed to nobody."""
+"""Sends one alert as a test, to see how it arrives; it is neither stored nor owed to anybody."""
 
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import render
