@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 def find_runs(apps, schema_editor):
-    """Facts name the run: by its task id or, as they did before, by its task's name and start."""
+    """Facts identify the run by its task id or, if they are older, by its task's name and start."""
     using = schema_editor.connection.alias
     incidents = apps.get_model("monitoring", "Incident").objects.using(using)
     runs = apps.get_model("monitoring", "BackgroundTask").objects.using(using)

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 def leave_room(apps, schema_editor):
-    """Each failing check writes its incident's row anew: where its page has room, PostgreSQL leaves all indexes alone."""
+    """Each failing check rewrites its incident's row: if its page has room, PostgreSQL need not update any index."""
     _set_on_incidents(schema_editor, "SET (fillfactor = 50)")
 
 

@@ -28,12 +28,12 @@ __all__ = [
 
 
 def database_alias() -> str:
-    """The database that holds our tables: all of them are in one."""
+    """The database that holds all of this app's tables."""
     return router.db_for_write(BackgroundTask)
 
 
 def database_now() -> datetime:
-    """The instant by the database's clock, which all hosts share; SQLite has none but the host's."""
+    """The current time by the database's clock, which all hosts share. With SQLite it is the host's clock."""
     connection = connections[database_alias()]
     if connection.vendor != "postgresql":
         return timezone.now()

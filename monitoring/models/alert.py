@@ -8,8 +8,9 @@ from monitoring.values.text import NAME_MAX
 class Message(models.Model):
     """One mail to one address, carrying one delivery or many. Its text is frozen before the first attempt.
 
-    Pending while `sent_at` and `gave_up_at` are empty. A sender claims it by setting `leased_until`; one that dies
-    leaves it to come due again. What the provider tells afterwards are the times under `provider_said`.
+    Pending while `sent_at` and `gave_up_at` are empty. A sender claims it by setting `leased_until`; if the sender
+    dies, it becomes due again. What the mail provider reports afterwards is noted in `deferred_at` to `complained_at`;
+    `provider_said` is what it said with the newest of these.
     """
 
     address = models.EmailField(max_length=320)
@@ -64,7 +65,7 @@ class Message(models.Model):
 
 
 class Alert(models.Model):
-    """Something to say, as facts; what is said is rendered from them later. One without deliveries reached nobody."""
+    """Something to tell people, as facts; mails are rendered from them later. Without deliveries it reached nobody."""
 
     kind = models.CharField(max_length=20, choices=AlertKind.choices)
     task_name = models.CharField(max_length=NAME_MAX)
@@ -81,7 +82,7 @@ class Alert(models.Model):
 class Delivery(models.Model):
     """The promise that an alert reaches an address; `message` is the mail that carries it, once there is one."""
 
-    # Without an index of its own: that which lets an alert reach an address once begins with it.
+    # No index of its own: that of the unique constraint below begins with this column.
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries", db_index=False)
     address = models.EmailField(max_length=320)
     # PROTECT: without its message a delivery would look as if it still had to be sent.

@@ -8,9 +8,9 @@ WORKER_MAX = 100  # characters of a worker's name
 
 
 class BackgroundTask(models.Model):
-    """One run of one task; a retried run stays in its row.
+    """One run of one task; a retry updates the same row.
 
-    Written by `monitoring.recording`, or by anybody: task id, name, status and start are enough.
+    Written by `monitoring.recording`, or by any other code: task id, name, status and start are enough.
     """
 
     Status = RunStatus
@@ -31,7 +31,7 @@ class BackgroundTask(models.Model):
     parameters = models.TextField(
         blank=True, default="", db_default="", help_text="JSON, secrets masked, long values cut"
     )
-    # Nullable, since the partial index leaves out what has no context.
+    # Nullable, since the partial index leaves out runs without a context.
     context_id = models.CharField(  # noqa: DJ001
         max_length=NAME_MAX,
         null=True,
@@ -48,8 +48,8 @@ class BackgroundTask(models.Model):
     class Meta:
         verbose_name = "run"
         verbose_name_plural = "runs"
-        # No more than these: it is the hot table. The id stands at the end since PostgreSQL would else sort a whole
-        # window to break ties (measured: 11 times slower).
+        # Add no more: this is the hot table. The id comes last, since PostgreSQL would otherwise sort a whole window to
+        # break ties (measured: 11 times slower).
         indexes = [
             models.Index(fields=["task_name", "started_at", "id"], name="monitoring_run_newest"),
             models.Index(

@@ -6,12 +6,12 @@ TICK = "tick"
 
 
 class Heartbeat(models.Model):
-    """Something of ours is alive: the tick, or a process that records runs. `beat_at` is by the database's clock.
+    """A sign of life of the tick, or of a process that records runs. `beat_at` is by the database's clock.
 
-    `dropped` and `set_aside` count what such a process could not write since its start: events for which its memory was
-    too full, and events that the database refused. `trouble_at` is when one of them last grew. It has beaten
-    without a break since `unbroken_since`, which an older version does not say. `took` is how many seconds the tick's
-    last round did.
+    `dropped` and `set_aside` count the events that such a process could not write since it started: those for which its
+    memory was too full, and those that the database refused. `trouble_at` is when either count last grew. The process
+    has beaten without a break since `unbroken_since`, which older versions leave empty. `took` is how many seconds the
+    tick's last round took.
     """
 
     name = models.CharField(max_length=WORKER_MAX, primary_key=True)

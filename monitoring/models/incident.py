@@ -5,13 +5,13 @@ from monitoring.values.text import NAME_MAX
 
 
 class Incident(models.Model):
-    """The span in which a monitor is not as expected; open while `closed_at` is empty.
+    """A span of time in which a monitor is not as expected; open while `closed_at` is empty.
 
     `facts` are those of the last failing check (see `values.facts`). `told_at` is when the last mail about it was owed;
-    empty: nobody was told yet.
+    it is empty while nobody has been told.
     """
 
-    # Without an index of its own: the newest of a monitor have one that begins with it.
+    # No index of its own: `monitoring_incident_newest` begins with this column.
     monitor = models.ForeignKey(
         Monitor, models.SET_NULL, null=True, blank=True, related_name="incidents", db_index=False
     )
@@ -22,7 +22,7 @@ class Incident(models.Model):
     last_failed_at = models.DateTimeField()
     failing_checks = models.PositiveIntegerField(default=1, db_default=1, help_text="in a row")
     facts = models.JSONField()
-    # No foreign key: each run that is pruned or recorded would have to be looked up here.
+    # No foreign key: with one, each run that is pruned or recorded would be looked up here.
     run_id = models.BigIntegerField(null=True, blank=True, help_text="the run that its last failing check found")
     told_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)

@@ -18,10 +18,10 @@ class Repeat(models.TextChoices):
     """Each failing check owes a mail."""
 
     ONCE = "once", "once per incident"
-    """One mail when it begins to fail, none until it has recovered and fails again."""
+    """One mail when it starts to fail, then none until it has recovered and fails again."""
 
     HOURS = "hours", "every so many hours while it lasts"
-    """One mail when it begins to fail, another each `repeat_hours` until it recovers."""
+    """One mail when it starts to fail, then another every `repeat_hours` until it recovers."""
 
 
 def default_time_zone() -> str:
@@ -29,7 +29,7 @@ def default_time_zone() -> str:
 
 
 class Monitor(models.Model):
-    """What people want of one task, edited in forms. What happened to it is in its MonitorState and incidents."""
+    """What people expect of one task, edited in forms. What happened is in its MonitorState and incidents."""
 
     name = models.CharField(max_length=2 * NAME_MAX + 3, unique=True)
     enabled = models.BooleanField(default=True)
@@ -65,14 +65,14 @@ class Monitor(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Plans anew what is edited: a monitor that is switched on or gets another schedule starts from here."""
+        """Replans the checks, from now on, if the monitor is new or its schedule, time zone or `enabled` changed."""
         before = Monitor.objects.filter(pk=self.pk).values_list("schedule", "time_zone", "enabled").first()
         super().save(*args, **kwargs)
         if before != (self.schedule, self.time_zone, self.enabled):
             MonitorState.objects.update_or_create(monitor=self, defaults={"next_check_at": None})
 
     def clean(self) -> None:
-        """Says what parse_config and parse_schedule would say, each problem at its field."""
+        """Reports what parse_config and parse_schedule would report, each problem at its field."""
         problems: dict[str, list[str]] = {}
         try:
             expectation = parse_expectation(self.task_name, self.settings())
@@ -94,7 +94,7 @@ class Monitor(models.Model):
             raise ValidationError(problems)
 
     def settings(self) -> dict[str, Any]:
-        """The monitor as its task's entry in a configuration dictionary, without keys that say nothing."""
+        """The monitor as its task's entry in a configuration dictionary, without empty keys."""
         settings = {
             "expected_statuses": self.expected_statuses,
             "notify_to": self.notify_to,
@@ -109,9 +109,9 @@ class Monitor(models.Model):
         return addresses_in(self.notify_to)
 
     def expectation(self, dependent_tasks: tuple[str, ...]) -> Expectation:
-        """The monitor as it was validated when it was saved.
+        """What the monitor expects, as it was validated when it was saved.
 
-        Raises TypeError or ValueError if its row was spoilt since.
+        Raises TypeError or ValueError if its row has been corrupted since.
         """
         if self.notify_to != [*self.addresses]:
             raise ValueError(f"notify_to is {self.notify_to!r}")
@@ -128,12 +128,12 @@ class Monitor(models.Model):
         )
 
     def parsed_schedule(self) -> Schedule:
-        """Raises InvalidSchedule if the row was spoilt, or the host lost a zone, since it was saved."""
+        """Raises InvalidSchedule if, since it was saved, the row was corrupted or the host lost the time zone."""
         return parse_schedule(self.schedule, self.time_zone)
 
 
 def addresses_in(notify_to: Any) -> tuple[str, ...]:
-    """What can be read of a row that may have been spoilt since it was saved; if nothing can, superusers are told."""
+    """The readable addresses of a row that may be corrupted; if none is readable, superusers are told."""
     listed = notify_to if isinstance(notify_to, list) else []
     return tuple(address for address in listed if isinstance(address, str))
 
@@ -153,7 +153,7 @@ class DependentTask(models.Model):
 
 
 class MonitorState(models.Model):
-    """What happened to a monitor; in a table of its own, since a form saves every column of its row."""
+    """What happened to a monitor; in a separate table, since a form saves every column of the monitor's row."""
 
     monitor = models.OneToOneField(Monitor, models.CASCADE, primary_key=True, related_name="state")
     next_check_at = models.DateTimeField(

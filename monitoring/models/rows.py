@@ -1,7 +1,7 @@
-"""Thousands of rows written by one call, in a tenth of the time of bulk_create and bulk_update.
+"""Writes thousands of rows in one call, in a tenth of the time that bulk_create and bulk_update take.
 
-SQLite runs a statement for each row, which costs it less than to take rows out of a text. PostgreSQL gets all of them
-as one JSON parameter: a statement each would be thousands of trips, and arrays cost its client more.
+SQLite runs one statement for each row, which costs it less than extracting rows from text. PostgreSQL gets all rows as
+one JSON parameter: a statement each would mean thousands of round trips, and arrays cost its client more.
 """
 
 import json
@@ -23,16 +23,16 @@ _UPDATE = {
     "sqlite": "UPDATE {table} SET {changes} WHERE {key} = {value_of_key}",
 }
 
-# Of one row: times, numbers and text, as which JSON columns stand here too.
+# The values of one row: times, numbers and text. JSON columns are given as text too.
 Row = Sequence[Any]
 
 
 def insert(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str, **same: Any
 ) -> list[int]:
-    """The ids of the new rows, in their order; `same` is what all of them have. Other columns take their defaults.
+    """Inserts the rows and returns their ids, in the same order.
 
-    Called in a transaction.
+    `same` are values that all rows share. Other columns take their defaults. To be called in a transaction.
     """
     if not rows:
         return []
@@ -46,16 +46,16 @@ def insert(
     )
     with connection.cursor() as cursor:
         _execute(cursor, statement, _prepared(model, same, connection), columns, rows, connection)
-        if connection.vendor == "sqlite":  # one after the other, since nobody else writes in this transaction
+        if connection.vendor == "sqlite":  # consecutive ids, since nobody else writes during this transaction
             cursor.execute("SELECT last_insert_rowid()")
             (last,) = cursor.fetchone()
             return list(range(last - len(rows) + 1, last + 1))
-        # Keys are given in the rows' order; in which they come back, no database promises.
+        # Keys are assigned in the rows' order, but no database promises to return them in it.
         return sorted(key for (key,) in cursor.fetchall())
 
 
 def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row], using: str, **same: Any) -> None:
-    """Writes each row's other columns, and what is the `same` in all, where the last column has its value."""
+    """Updates the rows whose last column matches: sets the other columns, and the values that are the `same` in all."""
     if not rows:
         return
     connection = connections[using]
@@ -73,10 +73,10 @@ def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row
 
 
 def _items(model: type[models.Model], columns: Sequence[str], connection: BaseDatabaseWrapper) -> tuple[str, list[str]]:
-    """Where the rows come from, and each column's value there."""
+    """The SQL that the rows come from, and the SQL for each column's value."""
     if connection.vendor == "sqlite":
         return "", ["%s"] * len(columns)
-    # Without its length, to which a cast would cut what the column is to refuse.
+    # Without the length: a cast to it would cut off values that the column must refuse.
     types = [
         str(model._meta.get_field(column).rel_db_type(connection)).partition("(")[0]  # type: ignore[union-attr]
         for column in columns
@@ -99,7 +99,7 @@ def _execute(
     rows: Sequence[Row],
     connection: BaseDatabaseWrapper,
 ) -> None:
-    @cache  # most rows were written at one instant
+    @cache  # most rows share one instant
     def written(instant: datetime) -> str:
         return str(connection.ops.adapt_datetimefield_value(instant))
 
