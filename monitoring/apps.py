@@ -17,7 +17,7 @@ class MonitoringConfig(AppConfig):
         huey.connect(except_for=ours)
         tracking.connect()
 
-        # A project that uses Celery has loaded it by now: its workers before anything else. To others it costs nothing.
+        # A project that uses Celery has imported it by now; Celery workers import it first. Other projects pay nothing.
         if "celery" in sys.modules:
             from monitoring.recording import celery
 

@@ -1,4 +1,4 @@
-"""The story told of the past: which mails a monitor's settings would have brought, by the history that there is."""
+"""Back-tests: which mails a monitor's settings would have caused in the past, by the recorded history."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from monitoring.values.schedule import Schedule
 from monitoring.values.text import one_line, written_span
 
 DAY = timedelta(days=1)
-SCHEDULES_REMEMBERED = 32  # with their due moments: monitors share them
+SCHEDULES_REMEMBERED = 32  # with their due moments; monitors share schedules
 
 # A configuration has no memory: each failing check owes a mail, and nothing recovers.
 WITHOUT_MEMORY = Policy(tell_recovery=False)
@@ -38,7 +38,7 @@ LEFT_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Settings to try, of a monitor that need not exist. `problem` says why they cannot be, if its row was spoilt."""
+    """Settings to try; the monitor need not exist. `problem` says why they cannot be tried, if its row is corrupted."""
 
     name: str
     expectation: Expectation
@@ -49,9 +49,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A mail that would have been owed, of an incident that opened then.
+    """A mail that would have been owed, for an incident that opened at `opened_at`.
 
-    `outcome` is what its check found; of a reminder between two checks, what the last one had found.
+    `outcome` is what its check found or, for a reminder between two checks, what the last check found.
     """
 
     at: datetime
@@ -71,7 +71,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A span in which all checks failed; `until` is the one that was fine again, None where there was none."""
+    """A span in which all checks failed; `until` is the first check that was fine again, None if there was none."""
 
     since: datetime
     until: datetime | None
@@ -80,10 +80,10 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackTest:
-    """What the checks of a trial until `until` would have found and told.
+    """What the checks of a trial from `since` to `until` would have found and told.
 
-    They begin at `since`, which is what was asked for or, if it is later, where the task's history begins. `problem`
-    says why nobody can tell; then nothing is said.
+    `since` is what was asked for or, if that is later, the beginning of the task's history. `problem` says why this
+    cannot be known; then there are no results.
     """
 
     trial: Trial
@@ -111,7 +111,7 @@ class BackTest:
 
     @property
     def shortness(self) -> str:
-        """What to say where the history does not go back as far as was asked for; else empty."""
+        """What to say if the history does not go back as far as was asked for; else empty."""
         if self.problem or self.since <= self.asked_since:
             return ""
         days = conf().KEEP_RUNS_DAYS
@@ -123,7 +123,7 @@ class BackTest:
 
 
 def trial_of(monitor: Monitor) -> Trial:
-    """As the monitor stands in memory, saved or not."""
+    """The trial of a monitor as it is in memory, saved or not."""
     policy = policy_of(wishes_of(monitor, MonitorState()))
     try:
         return Trial(monitor.name, monitor.expectation(()), monitor.parsed_schedule(), policy)
@@ -133,14 +133,15 @@ def trial_of(monitor: Monitor) -> Trial:
 
 
 def trials_of(expectations: Iterable[Expectation], schedule: Schedule) -> list[Trial]:
-    """Of a configuration that is checked at these times."""
+    """The trials of a configuration that is checked on this schedule."""
     return [Trial(each.task_name, each, schedule, WITHOUT_MEMORY) for each in expectations]
 
 
 def back_test(trials: Sequence[Trial], since: datetime, now: datetime) -> Iterator[BackTest]:
-    """One for each trial, in their order, as they become known.
+    """Yields the back-test of each trial, in their order, as soon as it is known.
 
-    All their checks are judged together, by `evaluate`: memory holds a piece of them, and what would have been told.
+    The checks of all trials are judged together, by `evaluate`. Memory holds only a piece of them at a time, and what
+    would have been told.
     """
 
     @lru_cache(SCHEDULES_REMEMBERED)
@@ -173,8 +174,8 @@ class _Course:
     def __init__(self, policy: Policy):
         self.policy = policy
         self.checks = 0
-        self.reason = ""  # why one could not be judged
-        self.excuse = ""  # why one was left out
+        self.reason = ""  # why a check could not be judged
+        self.excuse = ""  # why a check was left out
         self.said: list[Said] = []
         self.incidents: list[IncidentState] = []
         self._open: IncidentState | None = None
@@ -198,7 +199,10 @@ class _Course:
         self._failed = outcome
 
     def pass_time(self, before: datetime) -> None:
-        """Each minute it is asked whether to remind: only at these instants can the answer change."""
+        """Notes the reminders that come due before then.
+
+        Live, each minute's round decides whether to remind; the answer can change only at these instants.
+        """
         while self._open and self._failed and (due := next_reminder(self._open, self.policy)) and due < before:
             self._decide(self._open, self._failed, due)
 
@@ -214,7 +218,7 @@ def _found(asked: BackTest, outcomes: Iterable[Outcome], begin: datetime | None)
     for outcome in outcomes:
         course.check(outcome)
     course.pass_time(asked.until + timedelta.resolution)
-    # What keeps it from being judged now says nothing of then.
+    # If something prevents judging now, nothing can be said about the past either.
     if problem := asked.trial.problem or course.reason or _nothing_tried(asked, course, begin):
         return replace(asked, problem=problem)
     failing = tuple(Failing(each.opened_at, each.closed_at, each.failing_checks) for each in course.incidents)

@@ -1,4 +1,4 @@
-"""System checks: what would go wrong at night is said at start."""
+"""System checks: what would go wrong at night is reported at startup."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register
 def check_context_fields(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Models of apps that are not installed are no fault: the setting's default names some."""
+    """Models of apps that are not installed are no error: the setting's default names some."""
     found: list[checks.CheckMessage] = []
     for path in conf().CONTEXT_FIELDS if not check_settings() else ():
         try:
@@ -105,7 +105,7 @@ def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_mail_timeout(**kwargs: Any) -> list[checks.CheckMessage]:
     try:
         timeout = getattr(mail_backend(), "timeout", 0)
-    except Exception:  # a backend that cannot be made: Django or the backend says why when it is used
+    except Exception:  # the backend cannot be created: Django or the backend says why when it is used
         return []
     if timeout is not None:
         return []
@@ -133,7 +133,7 @@ def check_metrics(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_somebody_is_told(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Before the first failure, not at it."""
+    """Warns before the first failure, not at it."""
     return _where_the_database_answers(databases, _nobody_to_tell)
 
 
@@ -145,11 +145,11 @@ def check_consumer_was_seen(databases: Sequence[str] | None = None, **kwargs: An
 def _where_the_database_answers(
     databases: Sequence[str] | None, ask: Callable[[], list[checks.CheckMessage]]
 ) -> list[checks.CheckMessage]:
-    """Nothing to say before the tables are there, or when the database is away: others say that."""
+    """Returns nothing if the tables do not exist yet or the database is away: others report that."""
     if database_alias() not in (databases or ()):
         return []
     try:
-        with transaction.atomic(using=database_alias()):  # a statement that fails spoils no transaction of others
+        with transaction.atomic(using=database_alias()):  # a failing statement must not break an outer transaction
             return ask()
     except DatabaseError:
         return []

@@ -22,16 +22,16 @@ TOKEN_MIN = 16  # characters
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conf:
     SITE_URL: str = ""
-    """Where this site is reached, `https://example.org`: mails name it and link into its admin."""
+    """The address of this site, such as `https://example.org`: mails name it and link into its admin."""
 
     CONTEXT_FIELDS: Mapping[str, str] = field(default_factory=lambda: CONTEXT_FIELDS)
-    """Context model to the field whose value is its context type."""
+    """For each context model, the field that holds the context type."""
 
     DIGEST_OVER: int = 10
-    """More alerts than this that wait for one address go to it as one mail."""
+    """If more alerts than this wait for one address, they go to it as one mail."""
 
     SPOOL_DIR: str = ""
-    """The folder where short-lived processes keep what the database did not take; empty: one in the user's home."""
+    """Where short-lived processes keep what the database did not accept; empty: a folder in the user's home."""
 
     KEEP_RUNS_DAYS: int | None = 90
     """Runs older than this are pruned; 0 or None keeps all."""
@@ -40,16 +40,16 @@ class Conf:
     """The same for closed incidents, and for alerts and messages."""
 
     PING_URL: str = ""
-    """What is asked for after each round while all is well, at a service that tells people when that stays away."""
+    """Requested after each round while all is well; the service there tells people when requests stay away."""
 
     METRICS_TOKEN: str = ""
-    """Who sends it as `Authorization: Bearer …` may read `/metrics`; empty: only staff may."""
+    """Clients that send it as `Authorization: Bearer …` may read `/metrics`; empty: only staff may."""
 
     NOT_RECORDED: Collection[str] = ()
-    """Names of tasks whose runs leave no row."""
+    """Names of tasks whose runs are not recorded."""
 
     WITHOUT_PARAMETERS: Collection[str] = ()
-    """Names of tasks of whose runs neither parameters nor a context id are kept."""
+    """Names of tasks whose runs are recorded without parameters and context id."""
 
 
 _TYPES: Mapping[object, Any] = {
@@ -68,9 +68,9 @@ _TYPES: Mapping[object, Any] = {
 
 @cache
 def conf() -> Conf:
-    """Raises ImproperlyConfigured for a key that is not a setting or a value of another type.
+    """The parsed setting. Raises ImproperlyConfigured for an unknown key or a wrong value.
 
-    It is asked at each event of each run, and so reads the setting once.
+    Called at each event of each run, so it reads the setting only once.
     """
     return _parse(getattr(settings, "MONITORING", {}))
 
@@ -96,7 +96,7 @@ def _parse(given: object) -> Conf:
             raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
     if (url := given.get("SITE_URL")) and not _is_site(url):
         raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
-    # What is wrong with secrets is said without them.
+    # Errors about secrets do not quote them.
     if (url := given.get("PING_URL")) and not (_is_site(url) and is_one_word(url)):
         raise ImproperlyConfigured(
             "MONITORING['PING_URL'] is no address; one such as https://switch.example.org/ping/ID is wanted"

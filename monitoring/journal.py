@@ -1,6 +1,6 @@
-"""What the worker's log says of its work: a line for each event that matters, none for a task that is as expected.
+"""The worker's log of its work: a line for each event that matters, none for a task that is as expected.
 
-Each line has its figures as `extra` too, for a log of JSON. What fails is logged where it fails.
+Each line also has its figures as `extra`, for JSON logs. Failures are logged where they occur.
 """
 
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger("monitoring")
 
 
 def log_round(found: Round) -> None:
-    """A round that had nothing to do is no news."""
+    """Logs nothing for a round that had nothing to do."""
     if not (found.judged or found.announcements):
         return
     checked, failing, owed = len(found.judged), len(found.failing), len(found.announcements)

@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them, read from the database: counters in a process know nothing of the others."""
+"""The figures in Prometheus' formats. They come from the database: a process's own counters know no other process."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -30,7 +30,7 @@ def written(figures: Figures, accept: str) -> tuple[bytes, str]:
 
 
 def gauges(of: Figures) -> Iterator[Metric]:
-    """What is not known is left out."""
+    """Figures that are not known are left out."""
     yield _by("monitors", "Monitors by where they stand.", "state", of.monitors)
     yield _gauge("monitors_overdue", "Monitors whose check is late by more than 5 minutes.", of.overdue)
     yield _gauge("incidents_open", "Incidents that are open.", of.open_incidents)

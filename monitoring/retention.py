@@ -1,7 +1,7 @@
-"""What is too old goes, a little at a time, while runs are recorded and monitors are checked.
+"""Removes what is too old, a little at a time, while runs are recorded and monitors are checked.
 
-Of runs always stay: those that an incident cites and, of each task, the newest success and the newest failure among
-what is old. Nothing is remembered between two prunings: each goes over what the last one left, which is little.
+Some old runs always stay: those that an incident cites and, for each task, the newest success and the newest failure
+among its old runs. No state is kept between prunings: each goes over what the last one left, which is little.
 """
 
 import time
@@ -23,21 +23,21 @@ from monitoring.values.run_event import RunStatus
 # Rows deleted in one transaction. SQLite has one write lock: it is held for some tens of milliseconds.
 RUNS_AT_ONCE = {"sqlite": 1_000, "postgresql": 10_000}
 RECORDS_AT_ONCE = 500
-# Runs among which the newest of each task and status are looked for at once: only read, no lock is held.
+# Runs searched at once for the newest of each task and status. They are only read; no lock is held.
 RUNS_LOOKED_AT = 100_000
-# How long to wait after a transaction, as a share of the time it took. SQLite's WAL file starts anew only where
-# nobody writes (measured: without a pause it grows to gigabytes).
+# How long to wait after a transaction, as a share of the time it took. SQLite restarts its WAL file only when nobody
+# writes (measured: without a pause it grows to gigabytes).
 PAUSE = {"sqlite": 0.7, "postgresql": 0.1}
 
 ENDINGS = (RunStatus.COMPLETED, RunStatus.STOPPED)
 
-# Removes the rows of a query, or only counts them; says how many.
+# Removes the rows of a query, or only counts them; returns how many.
 Remove = Callable[[QuerySet[Any]], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transaction: of which kind of rows it removed how many, and which share of the old ones is gone through."""
+    """One transaction: the kind and number of rows it removed, and the share of old rows gone through so far."""
 
     what: str
     removed: int
@@ -54,7 +54,7 @@ def count(rows: QuerySet[Any]) -> int:
 
 
 def prune(now: datetime, keep_runs_days: int | None = None, remove: Remove = delete) -> Iterator[Step]:
-    """Removes what the settings say is too old; `keep_runs_days` stands for KEEP_RUNS_DAYS. Zero keeps all."""
+    """Removes what the settings say is too old; `keep_runs_days` overrides KEEP_RUNS_DAYS. Zero keeps all."""
     using, settings = database_alias(), conf()
     if days := settings.KEEP_RUNS_DAYS if keep_runs_days is None else keep_runs_days:
         yield from prune_runs(now - timedelta(days=days), using, remove)
@@ -78,7 +78,7 @@ def politely(steps: Iterator[Step], within: timedelta | None = None) -> Iterator
 
 
 def prune_runs(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
-    """Runs that gave no sign of life since then, in the order of their ids."""
+    """Removes runs that have given no sign of life since `before`, in the order of their ids."""
     runs = BackgroundTask.objects.using(using)
     at_once = RUNS_AT_ONCE[connections[using].vendor]
     young = Q(submitted_at__gte=before) | Q(started_at__gte=before) | Q(finished_at__gte=before)
@@ -102,7 +102,7 @@ def prune_runs(before: datetime, using: str, remove: Remove = delete) -> Iterato
 
 
 def prune_records(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
-    """Alerts with their deliveries, then messages, then incidents, then the monitor's own outages.
+    """Removes alerts with their deliveries, then messages, then incidents, then the monitor's own outages.
 
     What is open or not sent yet is never old: who was told of an incident must be known until it has closed.
     """
@@ -134,9 +134,9 @@ def _prune(old: QuerySet[Any], born: Combinable, before: datetime, remove: Remov
 
 
 def _span(rows: QuerySet[Any], born: Combinable, before: datetime) -> tuple[int, int]:
-    """The first id of all, and that from which on rows were born later, found by bisection over the primary key.
+    """The first id of all, and the first of those born at or after `before`, by bisection over the primary key.
 
-    Ids come in the order of time, or nearly so: each row is looked at again before it goes.
+    Ids are in the order of time, or nearly so: each row is looked at again before it is removed.
     """
     dated = rows.annotate(born=born).exclude(born=None).values_list("pk", "born").order_by("pk")
     ends = dated.first(), dated.last()
@@ -152,7 +152,7 @@ def _span(rows: QuerySet[Any], born: Combinable, before: datetime) -> tuple[int,
 
 
 def _spans(rows: QuerySet[Any], after: int, end: int, size: int) -> Iterator[tuple[int, int]]:
-    """Neighbouring spans of so many rows each, as (after, until), from the oldest to the last before `end`."""
+    """Adjacent spans of up to `size` rows, as (after, until), from the oldest to the last before `end`."""
     while True:
         keys = rows.filter(pk__gt=after, pk__lt=end).order_by("pk").values_list("pk", flat=True)
         last = keys[:size].aggregate(last=Max("pk"))["last"]

@@ -1,4 +1,4 @@
-"""What Huey runs for us."""
+"""The tasks that Huey runs for this app."""
 
 import gc
 import threading
@@ -20,34 +20,35 @@ from monitoring.telling import tell
 from monitoring.tick import check_config, tick
 from monitoring.values.expectation import parse_config
 
-FIRST_BEAT_WITHIN = 1.0  # seconds; a process that has beaten once waits no more
+FIRST_BEAT_WITHIN = 1.0  # seconds; once a process has beaten, it no longer waits
 
-# What is left is sent by the next minute's dispatch.
+# What is left over is sent by the next minute's dispatch.
 SENDING_MAX = timedelta(minutes=2)
 
-# One worker of a process sends at a time: a mail server that hangs must leave the others to the ticks.
+# Only one worker of a process sends at a time: if the mail server hangs, the others are free for the ticks.
 _sending = threading.Lock()
 _asked = threading.Event()
-# The other worker, if there is one, ticks meanwhile; ten seconds are some 100,000 runs.
+# Enough for some 100,000 runs. Another worker, if there is one, ticks meanwhile.
 PRUNING_MAX = timedelta(seconds=10)
 
-# Seconds after which a periodic task that no worker took is dropped, so that a worker which comes back after an outage
-# does not work off a heap of them. Every worker may enqueue them: each due moment, and each mail, is claimed once.
+# Seconds after which a periodic task that no worker took is dropped, so that a worker that comes back after an outage
+# finds no backlog of them. Several consumers may enqueue them: each due moment, and each mail, is claimed only once.
 EXPIRES = 55
 
 
 @on_startup("spare_what_stays")
 def spare_what_stays() -> None:
-    """What is loaded by now lasts as long as the worker: the garbage collector need not go through it again."""
+    """Exempts from garbage collection what is loaded by now: it lives as long as the worker."""
     gc.freeze()
 
 
 @db_task(name="monitor_task_status")
 def monitor_task_status(config: Any) -> dict[str, str]:
-    """Checks a configuration now and returns each task's verdict, after every owed mail was tried once.
+    """Checks a configuration now, tries every owed mail once, and returns each task's verdict.
 
-    `config` is a dictionary from task name to settings, or a list that holds that one dictionary. Raises ConfigError
-    before anything is checked, and ValueError, after everything else was done, when nobody can be told about a task.
+    `config` is a dictionary from task name to settings, or a list that holds only that dictionary. Raises ConfigError
+    for an invalid one, before anything is checked. Raises ValueError, after everything else is done, if nobody can be
+    told about a task.
     """
     expectations = parse_config(config)
     now = database_now()
@@ -61,9 +62,9 @@ def monitor_task_status(config: Any) -> dict[str, str]:
 
 @db_periodic_task(crontab(minute="*"), name="tick_monitors", expires=EXPIRES)
 def tick_monitors() -> None:
-    """Checks the monitors that are due; mails go out by a task of their own, so that no server keeps it waiting."""
-    write_kept()  # runs that have ended are to be judged as they ended
-    wait_for_a_beat(FIRST_BEAT_WITHIN)  # the first round after an outage is to know who records from now on
+    """Checks the monitors that are due; another task sends the mails, so that no mail server delays this one."""
+    write_kept()  # so that runs that have ended are judged by how they ended
+    wait_for_a_beat(FIRST_BEAT_WITHIN)  # so that the first round after an outage sees this process alive
     now = database_now()
     found = tick(now, clock_steps(now))
     log_round(found)
@@ -75,16 +76,16 @@ def tick_monitors() -> None:
 
 @db_task(name="say_all_is_well", expires=EXPIRES)
 def say_all_is_well() -> None:
-    """After a round, tells a dead man's switch outside that the monitor works, unless `/readyz` would say otherwise."""
+    """After a round, pings an external dead man's switch, unless `/readyz` would report a problem."""
     if (url := conf().PING_URL) and not problems(database_now()):
         ping(url)
 
 
 @db_periodic_task(crontab(minute="*"), name="dispatch_owed", expires=EXPIRES)
 def dispatch_owed() -> None:
-    """Sends what is still owed: what an earlier try could not, and what a process owed before it died.
+    """Sends what is still owed: what an earlier try could not send, and what a process owed before it died.
 
-    While another worker of this process sends, that one does it.
+    If another worker of this process is sending, that one sends this too.
     """
     _asked.set()
     while _asked.is_set() and _sending.acquire(blocking=False):
@@ -97,6 +98,6 @@ def dispatch_owed() -> None:
 
 @db_periodic_task(crontab(minute="*/10"), name="prune_history", expires=EXPIRES)
 def prune_history() -> None:
-    """Removes a part of what is too old; the next one goes on from there."""
+    """Removes some of what is too old; the next call continues from there."""
     for _ in politely(prune(database_now()), within=PRUNING_MAX):
         pass

@@ -1,4 +1,4 @@
-"""The story's other half: what is owed goes out, with its evidence, which only `checking` knows how to find."""
+"""What follows a round: what is owed is sent, with its evidence, which only `checking` knows how to find."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ def tell(now: datetime, within: timedelta | None = None) -> Dispatched:
 
 
 def preview(monitor: Monitor, outcome: Outcome, now: datetime, kind: AlertKind | None = None) -> Preview:
-    """What a mail about this outcome would say; for one that is as expected, or another kind, what it might say."""
+    """What a mail about this outcome would say; a sample, if it is as expected or `kind` is another kind."""
     facts = facts_of(outcome, monitor.time_zone)
     if kind in (None, facts.kind) and not outcome.is_as_expected:
         return Preview(facts, gather_about(monitor, facts, now))

@@ -1,4 +1,4 @@
-"""The story: what is due is claimed and judged, incidents follow, what is owed is written; people are told later."""
+"""The round: claims and judges what is due, updates incidents, writes down what is owed. Mails go out later."""
 
 import gc
 import time
@@ -43,7 +43,7 @@ BATCH = 1_000  # monitors in one transaction: it holds SQLite's write lock for s
 class Judged(NamedTuple):
     """A monitor, or a configuration's task, and what its check found; `announcement` is what is owed for it.
 
-    `decision` is what was decided about the monitor's incident; None without one.
+    `decision` is what was decided about the monitor's incident; None if it has none.
     """
 
     name: str
@@ -54,8 +54,10 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round found, and what it owes: for its checks, for incidents that were open already, and for an outage
-    of the monitor itself that it ended. `took` is in seconds.
+    """What one round found, and what it owes.
+
+    It owes for its checks, for incidents that were open already (`reminders`), and for an outage of the monitor itself
+    that it ended. `took` is in seconds.
     """
 
     judged: tuple[Judged, ...] = ()
@@ -78,7 +80,7 @@ class Round:
 
     @property
     def nobody_to_tell(self) -> str:
-        """The sentences for the tasks that nobody is told about; empty when somebody is told about each."""
+        """A sentence for each task that nobody can be told about; empty if there is none."""
         return "; ".join(
             f"notify_to is empty but no superuser found for task {facts.task_name!r}" for facts in self.undeliverable
         )
@@ -86,7 +88,7 @@ class Round:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """A round makes a hundred thousand objects and no cycles: the garbage collector would look for some all along."""
+    """Turns the garbage collector off: a round makes a hundred thousand objects, but no cycles for it to find."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -98,9 +100,9 @@ def uncollected() -> Iterator[None]:
 
 @uncollected()
 def tick(now: datetime, steps: Sequence[Period] = ()) -> Round:
-    """Checks all that is due, each due moment once however many workers tick, and asks about all open incidents.
+    """Checks all due monitors, each due moment once however many workers tick, and reviews all open incidents.
 
-    `steps` are the spans that the clock was set forwards over, as far as this process knows.
+    `steps` are the spans that the clock skipped when it was set forwards, as far as this process knows.
     """
     using, superusers, began = database_alias(), superuser_addresses(), time.monotonic()
     last = last_round(using)
@@ -119,7 +121,7 @@ def tick(now: datetime, steps: Sequence[Period] = ()) -> Round:
 
 
 def live_on(now: datetime) -> None:
-    """The clock was set back: what was put off until a time after the one that did not come is not left until then."""
+    """Called after the clock was set back, so that nothing waits for a time that is now far in the future."""
     using = database_alias()
     with transaction.atomic(using=using, durable=True):
         plan_again(now, using)
@@ -128,9 +130,9 @@ def live_on(now: datetime) -> None:
 
 
 def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], steps: Sequence[Period] = ()) -> Round:
-    """Says once that the monitor itself was down, where monitors wanted to be checked meanwhile.
+    """Tells people once that the monitor itself was down, if monitors were due meanwhile.
 
-    It comes before the checks, which are to know in which time no run could have been recorded.
+    Comes before the checks, which must know when no run could have been recorded.
     """
     using = database_alias()
     if not (span := outage_between(last, now, steps)):
@@ -146,7 +148,7 @@ def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], st
 def check_due_batch(
     now: datetime, superusers: tuple[str, ...], size: int = BATCH, steps: Sequence[Period] = ()
 ) -> Round:
-    """Checks up to `size` due monitors in one transaction; an empty round when none was left to claim."""
+    """Checks up to `size` due monitors in one transaction; returns an empty round if none was left to claim."""
     using = database_alias()
     with transaction.atomic(using=using, durable=True):
         claimed = claim_due(now, size, using)
@@ -158,7 +160,7 @@ def check_due_batch(
 
 
 def check_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
-    """Checks these monitors by hand, disabled and snoozed ones too: judged at now, the plan left alone."""
+    """Checks these monitors by hand, disabled and snoozed ones too: as of now, without changing their plan."""
     using, superusers = database_alias(), superuser_addresses()
     plan_new(using)
     with transaction.atomic(using=using, durable=True):
@@ -177,7 +179,7 @@ def judge_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
 
 
 def check_config(expectations: Sequence[Expectation], now: datetime) -> Round:
-    """Judges a configuration at `now` and owes an alert for each task that is not as expected. It keeps no memory."""
+    """Judges a configuration as of `now` and owes an alert for each task not as expected. Keeps no incidents."""
     found = judge_config(expectations, now)
     using = database_alias()
     with transaction.atomic(using=using, durable=True):
@@ -193,9 +195,10 @@ def judge_config(expectations: Sequence[Expectation], now: datetime) -> Round:
 
 
 def remind(now: datetime, superusers: tuple[str, ...]) -> Round:
-    """Asks of every open incident whether it is time to speak, also when its monitor is not due.
+    """Decides for each open incident whether to tell people now, even if its monitor is not due.
 
-    What was checked in this round was asked about then. Who has something to say is asked again under a lock.
+    Those that were checked in this round were decided on then, and are left out. Where there is something to tell, it
+    is decided again under a lock.
     """
     using = database_alias()
     asked = lasting(now, using)
@@ -213,7 +216,7 @@ def remind(now: datetime, superusers: tuple[str, ...]) -> Round:
 
 
 def judge(claimed: Sequence[Due]) -> list[Outcome]:
-    """The outcome of each; one whose own row was spoilt could not be judged, and stops no other."""
+    """The outcome of each; a monitor whose row is corrupted is not judged, and does not affect the others."""
     judged = iter(evaluate([due.check for due in claimed if not due.problem]))
     return [
         Outcome(check=due.check, verdict=Verdict.NOT_JUDGED, reason=due.problem) if due.problem else next(judged)
@@ -258,7 +261,7 @@ def _decision(tracked: Tracked, now: datetime) -> Decision:
 def _announced(
     tracked: Tracked, decision: Decision, told: dict[int, tuple[str, ...]], superusers: tuple[str, ...]
 ) -> Announcement | None:
-    """What is to be said about this incident now, if anything; of a recovery hear those who were told."""
+    """What to tell about this incident now, if anything; a recovery is told to those who were told of the incident."""
     if not decision.speaks:
         return None
     if decision is Decision.RECOVERED:
@@ -268,9 +271,7 @@ def _announced(
 
 
 def _spoken_of(announcements: Sequence[Announcement]) -> list[Incident | IncidentState]:
-    """The open incidents whose people are told. One that nobody can be told of stays untold, to be said once there is
-    somebody.
-    """
+    """The open incidents that somebody is told of. The others stay untold, until there is somebody to tell."""
     told = [said.incident for said in announcements if said.recipients and said.incident]
     return [incident for incident in told if not incident.closed_at]
 
@@ -284,7 +285,7 @@ def _judged_alone(outcome: Outcome, superusers: tuple[str, ...]) -> Judged:
 
 
 def _logged(found: Round) -> Round:
-    """After the transaction, since it renders mails: what can reach nobody stands in the error log."""
+    """Logs as errors the alerts that reach nobody. Called after the transaction, since it renders mails."""
     for facts in found.undeliverable:
         log_undeliverable(facts)
     return found

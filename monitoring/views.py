@@ -1,4 +1,4 @@
-"""What machines ask: whether the site answers, whether the monitor does its work, and in which figures."""
+"""Pages for machines: whether the site answers, whether the monitor works, and its figures."""
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -17,14 +17,14 @@ AWAY = "The database could not be asked"
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers; nothing else is asked, so that a database that is away does not restart it."""
+    """This process answers. Nothing else is asked, so that a database outage does not get the process restarted."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """The whole monitor works, or why it does not. Names no monitor, since it asks nobody who they are."""
+    """Whether the whole monitor works, or why not. Names no monitor, since callers need not log in."""
     try:
         reasons = [problem.text for problem in problems(database_now())]
     except DatabaseError:
@@ -37,7 +37,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Figures for Prometheus, for who has the token METRICS_TOKEN, and for staff who are logged in."""
+    """Figures for Prometheus, for clients with the token METRICS_TOKEN and for staff who are logged in."""
     try:
         if not (_has_token(request) or _is_staff(request)):
             refusal = "Send the token METRICS_TOKEN as 'Authorization: Bearer TOKEN', or log in as staff"
