@@ -1,4 +1,4 @@
-"""What is allowed and yet hardly meant: said beside the form, never refused."""
+"""Advice on settings that are allowed but hardly intended: shown beside the form, never refused."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 
 
 def advice(monitor: Monitor, now: datetime, registered: Sequence[str], superusers: Sequence[str]) -> list[str]:
-    """Sentences for people, none when all is well; `registered` are the task names that the queue knows."""
+    """Sentences for people, none if all is well; `registered` are the task names that the queue knows."""
     said = (
         _never_ran(monitor.task_name, registered),
         _unjudged_runs(monitor, now),
@@ -39,9 +39,9 @@ def _never_ran(name: str, registered: Sequence[str]) -> str:
 def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
     try:
         gap, lookback = monitor.parsed_schedule().longest_gap(now), timedelta(hours=monitor.lookback_hours)
-    except (InvalidSchedule, OverflowError):  # the row was spoilt
+    except (InvalidSchedule, OverflowError):  # the row is corrupted
         return ""
-    if gap <= lookback or gap == timedelta.max:  # the latter: it comes only once in fifty years
+    if gap <= lookback or gap == timedelta.max:  # the latter: it is due at most once in fifty years
         return ""
     return (
         f"Checks are up to {_hours(gap)} apart and each looks back {_hours(lookback)}: runs that start in the other "

@@ -1,4 +1,4 @@
-"""What checks would have found at many past instants, and how far back the history goes that can say so."""
+"""What checks would have found at many past instants, and how far back the history can tell."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,10 +17,10 @@ Span = tuple[int, int]
 
 
 def replay(checks: Iterable[Check]) -> Iterator[Outcome]:
-    """What `evaluate` would say of each of these checks, of which it is asked only some.
+    """The outcome that `evaluate` would give for each of these checks, though it is asked about only some.
 
-    Each check's `until` is its instant. Those of one expectation stand together, in the order of time. Two that found
-    the same leave nothing to ask about those between them; where they did not, one in the middle is asked next.
+    Each check's `until` must equal its `at`. Checks of one expectation must follow each other in the order of time. If
+    two of them found the same, so did all between them; otherwise the one in the middle is evaluated next.
     """
     checks = iter(checks)
     while piece := list(islice(checks, PIECE)):
@@ -28,7 +28,7 @@ def replay(checks: Iterable[Check]) -> Iterator[Outcome]:
 
 
 def known_since(task_name: str, now: datetime) -> datetime | None:
-    """From when on the history of a task is whole: its oldest run that pruning has not touched; None without one."""
+    """Since when a task's history is complete: its oldest run that is too young to be pruned; None without one."""
     runs = BackgroundTask.objects.using(database_alias()).filter(task_name=storable_name(task_name))
     days = conf().KEEP_RUNS_DAYS
     kept_since = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=now.tzinfo)
@@ -56,7 +56,7 @@ def _replay(checks: Sequence[Check]) -> list[Outcome]:
 
 
 def _spans(checks: Sequence[Check]) -> list[Span]:
-    """The first and the last place of each expectation's checks."""
+    """The places of each expectation's first and last check."""
     begins = [0]
     begins += [
         place
@@ -67,10 +67,10 @@ def _spans(checks: Sequence[Check]) -> list[Span]:
 
 
 def _is_same_between(one: Outcome, other: Outcome) -> bool:
-    """Whether each check between two of the same expectation finds what both of them found.
+    """Whether each check between these two, all of one expectation, finds what both of them found.
 
-    A run that started between them and was found by one there would be found by the later one too, unless its window
-    begins later; and no run stands again as it stood before.
+    A run that started between the two and was found by a check there would also be found by the later one, unless that
+    one's window begins after it. And no run returns to an earlier state.
     """
     if (one.verdict, one.run, one.waiting, one.reason) != (other.verdict, other.run, other.waiting, other.reason):
         return False

@@ -1,4 +1,4 @@
-"""What somebody who is woken must know first: what fails, what is unusual, and whether the checker itself works."""
+"""What somebody on call must know first: what fails, what is unusual, and whether the monitor itself works."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ FAILING_SHOWN = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """How many monitors stand how as of `made_at`, and what is wrong with the monitor itself.
+    """The number of monitors by standing as of `made_at`, and what is wrong with the monitor itself.
 
-    `ticked_at` is when a consumer last looked for due checks, None when none ever has.
+    `ticked_at` is when a consumer last looked for due checks, None if none ever has.
     """
 
     made_at: datetime
@@ -39,7 +39,7 @@ class Head:
 
     @property
     def is_stale(self) -> bool:
-        """Nobody checks: what is known is what once was."""
+        """Nothing is checking, so what is shown is out of date."""
         return self.ticked_at is None or self.made_at - self.ticked_at > TICK_LATE_AFTER
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Head:
 class Failing:
     """A monitor with its open incident, and what the last check found.
 
-    `facts` are None where another version stored what this one cannot read. `snoozed_until` is None once it is over.
+    `facts` is None if another version stored what this one cannot read. `snoozed_until` is None once that is over.
     """
 
     monitor: Monitor
@@ -78,7 +78,7 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """`failing` are the first FAILING_SHOWN, the newest first; `unusual` are runs of tasks that do not fail."""
+    """`failing` holds the FAILING_SHOWN newest, newest first; `unusual` holds runs of tasks that are not failing."""
 
     head: Head
     failing: tuple[Failing, ...]
@@ -86,7 +86,7 @@ class Board:
 
 
 def board(now: datetime) -> Board:
-    """Takes a number of statements that does not grow with monitors, incidents and runs."""
+    """The whole board. The number of SQL statements does not grow with monitors, incidents and runs."""
     newest = _open_incidents().select_related("monitor__state").order_by("-opened_at", "-pk")
     told_above = set(_open_incidents().values_list("task_name", flat=True))
     return Board(
@@ -97,7 +97,7 @@ def board(now: datetime) -> Board:
 
 
 def head(now: datetime) -> Head:
-    """The board's first lines alone."""
+    """Only the first lines of the board."""
     counts = {stands.name.lower(): count for stands, count in counted(database_alias()).items()}
     return Head(made_at=now, ticked_at=last_tick(), problems=tuple(problems(now)), **counts)
 
@@ -112,7 +112,7 @@ def _failing(incidents: QuerySet[Incident], now: datetime) -> Iterator[Failing]:
     keys = [incident.pk for incident, _ in readable]
     evidence = dict(zip(keys, gather_open(readable, now), strict=True))
     for incident, facts in found:
-        if monitor := incident.monitor:  # which the condition above says
+        if monitor := incident.monitor:  # never None: the query requires an enabled monitor
             yield Failing(
                 monitor=monitor,
                 incident=incident,

@@ -1,4 +1,4 @@
-"""What people do to monitors beside editing them: switch them, keep them quiet, take on what is failing."""
+"""What people do to monitors besides editing: enable, disable and snooze them, and acknowledge their incidents."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -15,40 +15,40 @@ MORNING = time(8, 0)
 
 
 def switch(monitors: Sequence[Monitor], enabled: bool) -> list[Monitor]:
-    """Enables or disables those that are not so yet, and returns them; their next check is planned from here."""
+    """Enables or disables monitors and returns those that changed; their next check is planned from now on."""
     using = database_alias()
     changed = [monitor for monitor in monitors if monitor.enabled is not enabled]
     with transaction.atomic(using=using):
         for monitor in changed:
             monitor.enabled = enabled
-            # Only these, so that an edit of something else since the monitor was read is kept.
+            # Only these fields, so that edits of other fields since the monitor was read are kept.
             monitor.save(using=using, update_fields=["enabled", "changed_at"])
         plan_new(using)
     return changed
 
 
 def snooze(monitors: Sequence[Monitor], until: datetime) -> None:
-    """No mails about these before that instant, except that what was told of has recovered."""
+    """Stops mails about these monitors until then, except about the recovery of what people were told of."""
     _snooze({monitor.pk: until for monitor in monitors})
 
 
 def snooze_until_morning(monitors: Sequence[Monitor], now: datetime) -> None:
-    """The same until tomorrow 08:00, each in its own zone."""
+    """The same until tomorrow at 08:00, in each monitor's own time zone."""
     _snooze({monitor.pk: tomorrow_morning(now, monitor.time_zone) for monitor in monitors})
 
 
 def tomorrow_morning(now: datetime, zone: str) -> datetime:
-    """08:00 of the zone's next calendar day, in UTC."""
+    """08:00 on the zone's next calendar day, in UTC."""
     try:
         local_zone = ZoneInfo(zone)
-    except (ValueError, ZoneInfoNotFoundError):  # the row was spoilt, or the host lost a zone, since it was saved
+    except (ValueError, ZoneInfoNotFoundError):  # since it was saved, the row was corrupted or the host lost the zone
         local_zone = timezone.get_default_timezone()
     tomorrow = now.astimezone(local_zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, MORNING, tzinfo=local_zone).astimezone(UTC)
 
 
 def lift_snooze(monitors: Sequence[Monitor], now: datetime) -> list[Monitor]:
-    """Mails go out again at once; returns those that were snoozed."""
+    """Ends snoozes, so that mails go out again at once; returns the monitors that were snoozed."""
     using = database_alias()
     states = MonitorState.objects.using(using).filter(monitor__in=_keys(monitors))
     with transaction.atomic(using=using):
@@ -58,7 +58,7 @@ def lift_snooze(monitors: Sequence[Monitor], now: datetime) -> list[Monitor]:
 
 
 def acknowledge(monitors: Sequence[Monitor], by: str, now: datetime) -> list[Monitor]:
-    """Takes on their open incidents that nobody has taken on, and returns the monitors of these."""
+    """Acknowledges their open incidents that nobody has acknowledged, and returns the monitors of these."""
     using = database_alias()
     incidents = Incident.objects.using(using).filter(monitor__in=_keys(monitors), closed_at=None)
     with transaction.atomic(using=using):
@@ -71,7 +71,7 @@ def _snooze(until: dict[int, datetime]) -> None:
     using = database_alias()
     with transaction.atomic(using=using):
         plan_new(using)
-        # By instant: an update of these rows alone, whatever the checker writes to them meanwhile.
+        # One UPDATE per instant, of this column only: what the checker writes to these rows meanwhile is kept.
         for instant in set(until.values()):
             keys = [key for key, each in until.items() if each == instant]
             MonitorState.objects.using(using).filter(monitor__in=keys).update(snoozed_until=instant)

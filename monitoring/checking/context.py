@@ -1,4 +1,4 @@
-"""Runs of one business context: those whose context id names an instance of a model, of a type if one is asked for."""
+"""Runs of one business context: their context id is the key of a model's instance, optionally one of a given type."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -9,8 +9,8 @@ from django.db.models import F
 from monitoring.checking.probe import Filter
 from monitoring.values.context_model import ContextModel
 
-# The context id, which is text, as a key of the model: NULL where it cannot be one, never an error. A cast on the
-# model's side instead would read the whole table, since no index knows it.
+# Converts the context id, which is text, to the type of the model's key: NULL, never an error, if it cannot be one.
+# Casting the model's key to text instead would read its whole table, since no index covers that cast.
 _AS_INTEGER = {
     "postgresql": "CASE WHEN run.context_id ~ '^(0|-?[1-9][0-9]{0,18})$' THEN"
     " CASE WHEN run.context_id::numeric BETWEEN -9223372036854775808 AND 9223372036854775807"
@@ -26,12 +26,12 @@ _AS_UUID = {
 
 
 def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
-    """Raises LookupError when the model has no types, or lives in another database than the runs.
+    """The filter for runs of this context; if `with_type`, only those of the probe's context type.
 
-    No statement reaches two databases.
+    Raises LookupError if the model has no types, or is in another database than the runs: no statement reaches two.
     """
     model = context.model
-    home = router.db_for_write(model)  # where a replica is read, its rows are at home elsewhere
+    home = router.db_for_write(model)  # for write: reads may go to a replica
     if home != using:
         raise LookupError(f"{model._meta.label} is in the database {home!r}, the runs are in {using!r}")
     columns = {"monitoring_key": F("pk")}
@@ -41,29 +41,29 @@ def runs_of(context: ContextModel, with_type: bool, using: str) -> Filter:
         columns["monitoring_type"] = F(context.type_field)
     instances = model._base_manager.using(using).order_by().annotate(**columns)
     sql, parameters = instances.values_list(*columns).query.get_compiler(using).as_sql()
-    # Not EXISTS: PostgreSQL may make a join of that and sort it; this it asks run by run, from the newest on.
+    # Not EXISTS: PostgreSQL may turn that into a join and sort it. This it evaluates run by run, newest first.
     instance_of_run = f"SELECT TRUE FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
     if with_type:
         instance_of_run += " AND CAST(instance.monitoring_type AS text) = probe.context_type"
-    # Nor may it say that the context id is not null: PostgreSQL would then take the partial index on contexts, read a
-    # task's whole window and sort it (measured over ten million runs: ten times slower).
+    # No condition that the context id is not null either: PostgreSQL would then use the partial index on contexts, read
+    # a task's whole window and sort it (measured over ten million runs: ten times slower).
     return Filter(f"({instance_of_run} LIMIT 1)", tuple(parameters))
 
 
 def reading(using: str) -> AbstractContextManager[None]:
-    """What runs of a context are asked within, since the context model's table may be missing.
+    """Wrap queries for runs of a context in this, since the context model's table may be missing.
 
-    That must not spoil the caller's transaction: in one, it is a savepoint. Without one reading needs none: on SQLite a
-    transaction waits for whoever writes, and keeps all others from it.
+    That must not break the caller's transaction: inside one, this is a savepoint. Outside of one, reading needs no
+    transaction: on SQLite it would wait for the current writer and block all others.
     """
     return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
 
 
 def problem_of(model: str, error: Exception) -> str:
-    """Why runs of a context model could not be asked; raises what is trouble with the database itself."""
+    """Why runs of a context model could not be queried; re-raises errors of the database itself."""
     if isinstance(error, OperationalError) and "no such" not in str(error):
-        raise error  # SQLite says "no such" of a missing table; all else is no verdict
-    said = str(error).partition("\n")[0]  # PostgreSQL adds the statement and a ruler under it
+        raise error  # SQLite says "no such" if a table is missing; any other error is the database's own
+    said = str(error).partition("\n")[0]  # PostgreSQL adds the statement and a marker under it
     return f"context model {model!r}: {said}"
 
 

@@ -1,4 +1,4 @@
-"""Which monitors are due, and when they are due next. Due is a column; whoever claims it first has it."""
+"""Which monitors are due, and when they are due next. Due is a column; the first worker to claim a row has it."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -20,15 +20,15 @@ from monitoring.values.incident import Wishes
 from monitoring.values.outcome import Check
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
-# When a monitor is looked at again whose schedule cannot be read, or has no due moment any more.
+# When to look again at a monitor whose schedule cannot be read, or has no due moment any more.
 UNPLANNABLE_AGAIN_AFTER = timedelta(hours=1)
 
 _AN_INSTANT = timedelta(microseconds=1)
 
 PLANNED_AT_ONCE = 1_000  # new monitors in one transaction
 
-# What checking and telling need, read as the driver gives it: instances of models cost ten times as much, and of most
-# monitors nothing is to be told. Lists and times stay text here, which most monitors share.
+# What checking and telling need, as the driver returns it: model instances cost ten times as much, and about most
+# monitors there is nothing to tell. Lists and times stay text, which most monitors share, so parsing can be cached.
 _READ = """
 SELECT monitor.id, monitor.name, monitor.task_name, CAST(monitor.expected_statuses AS text), monitor.lookback_hours,
   CAST(monitor.notify_to AS text), monitor.context_model, monitor.context_type, monitor.schedule, monitor.time_zone,
@@ -48,7 +48,7 @@ _NAMED = "monitor.id IN ({among}) ORDER BY monitor.id"
 _LOCK = {"postgresql": " FOR UPDATE OF state", "sqlite": ""}
 _PASS_OVER_LOCKED = {"postgresql": " SKIP LOCKED", "sqlite": ""}
 
-# One JSON object of instants by monitor, of which both databases give keys and values without a look into each entry.
+# One JSON object from monitor to instant: both databases list its keys and values without parsing each entry.
 _PLAN = {
     "postgresql": """
 UPDATE {state} SET next_check_at = plan.value::timestamptz, last_checked_at = COALESCE(%s, last_checked_at)
@@ -58,7 +58,7 @@ UPDATE {state} SET next_check_at = plan.value, last_checked_at = COALESCE(%s, la
 FROM json_each(%s) AS plan WHERE monitor_id = CAST(plan.key AS integer)""",
 }
 
-# Thousands of keys as one parameter: no limit on parameters, and none of the time that the ORM takes for each of them.
+# Thousands of keys as one parameter: no limit on parameters applies, and the ORM spends no time on each key.
 _AMONG = {
     "postgresql": "SELECT key::bigint FROM json_array_elements_text(%s::json) AS keys(key)",
     "sqlite": "SELECT value FROM json_each(%s)",
@@ -66,7 +66,7 @@ _AMONG = {
 
 
 class Watched(NamedTuple):
-    """A monitor, with its state, as they were read; the columns stand in the model's order."""
+    """A monitor with its state, as they were read; the fields are in the order of the columns of `_READ`."""
 
     id: int
     name: str
@@ -88,9 +88,10 @@ class Watched(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A monitor to check, with its state's row locked. `problem` says why it cannot be, if its own row was spoilt.
+    """A monitor to check; its state's row is locked if it was claimed.
 
-    `next_due` is the first due moment after now, of what was claimed since it is due; None when there is none.
+    `problem` says why it cannot be checked, if its own row is corrupted. `next_due` is the first due moment
+    after now; it is None if there is none, or if the monitor was not claimed because it is due.
     """
 
     row: Watched
@@ -109,12 +110,12 @@ class Due(NamedTuple):
 
 
 def among(keys: Collection[int], using: str) -> RawSQL:
-    """For `pk__in=`: the same rows as the keys themselves would give."""
+    """For `pk__in=`: selects the same rows as the keys themselves would."""
     return RawSQL(_AMONG[connections[using].vendor], [json.dumps(list(keys))])  # noqa: S611 - a constant
 
 
 def plan_new(using: str) -> None:
-    """Plans what was never planned or was edited, from the monitor's last change on: no due moment is missed."""
+    """Plans monitors that are new or were edited, from their last change on, so that no due moment is missed."""
     stateless = Monitor.objects.using(using).filter(state=None)
     MonitorState.objects.using(using).bulk_create(
         [MonitorState(monitor=monitor) for monitor in stateless], ignore_conflicts=True
@@ -135,16 +136,19 @@ def _plan_some(unplanned: QuerySet[MonitorState], using: str) -> int:
 
 
 def plan_again(now: datetime, using: str) -> None:
-    """Plans what was checked in a time that has not come: it would else not be checked until that is over."""
+    """Replans monitors that were checked before the clock was set back, at a time that is now in the future.
+
+    They would otherwise not be checked until that time is over.
+    """
     checked = MonitorState.objects.using(using).filter(last_checked_at__gte=now + SET_BY).select_related("monitor")
     plan = [(state.monitor_id, _next_check(state.monitor, now)) for state in checked.order_by("monitor_id")]
     _write_plan(plan, using, checked_at=now)
 
 
 def claim_due(now: datetime, size: int, using: str) -> list[Due]:
-    """Up to `size` enabled monitors whose time has come, each to be judged as of its latest due moment.
+    """Claims up to `size` enabled monitors that are due, each to be judged as of its latest due moment.
 
-    Called in the transaction that checks them: until it ends other workers pass over these rows, then they are not due.
+    Called in the transaction that checks them: until it ends other workers skip these rows, and then they are not due.
     """
     write = connections[using].ops.adapt_datetimefield_value
     rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
@@ -152,29 +156,29 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
 
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
-    """These monitors, to be judged as of now; waits for a worker that has them."""
+    """Claims these monitors, to be judged as of now; waits for any worker that has claimed them."""
     return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
-    """These monitors, as `claim_named` gives them, but only to see: nothing is claimed, nothing locked."""
+    """These monitors as `claim_named` returns them, but only to read: nothing is claimed or locked."""
     return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
-    """The next due moment of each after now: for those that were missed the one check that was made makes up."""
+    """Plans each monitor's next due moment after now. The one check just made makes up for all that were missed."""
     again = now + UNPLANNABLE_AGAIN_AFTER
     _write_plan([(due.row.id, due.next_due or again) for due in claimed], using, checked_at=now)
 
 
 def note_checked(claimed: Sequence[Due], now: datetime, using: str) -> None:
-    """What a check by hand leaves: its time, and the plan alone."""
+    """Notes the time of a check by hand; the plan stays as it is."""
     checked = among([due.row.id for due in claimed], using)
     MonitorState.objects.using(using).filter(monitor__in=checked).update(last_checked_at=now)
 
 
 def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: datetime | None = None) -> None:
-    """When each monitor is checked next and, if it was checked now, that it was."""
+    """Writes when each monitor is checked next and, if it was checked now, that it was."""
     if not plan:
         return
     connection = connections[using]
@@ -205,7 +209,7 @@ def _keys(monitors: Sequence[Monitor]) -> str:
 
 
 def _due(rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, datetime | None]]) -> list[Due]:
-    """To be judged as of the first of a row's moments; the second is when it is due next."""
+    """Each row is judged as of the first of its `moments`; the second is when it is due next."""
     found = []
     for row in rows:
         expectation, problem = _expectation(*row[2:11])
@@ -215,7 +219,7 @@ def _due(rows: Sequence[Watched], moments: Callable[[Watched], tuple[datetime, d
     return found
 
 
-# The same each minute, until somebody edits the monitor.
+# Cached: a monitor's arguments are the same each minute, until somebody edits it.
 @lru_cache(maxsize=20_000)
 def _expectation(
     task_name: str,
@@ -228,7 +232,7 @@ def _expectation(
     time_zone: str,
     dependent_tasks: str | None,
 ) -> tuple[Expectation, str]:
-    """What is expected, and what is wrong with the row if it was spoilt."""
+    """What is expected, and what is wrong with the row if it is corrupted."""
     dependent = tuple(json.loads(dependent_tasks or "[]"))
     try:
         monitor = Monitor(
@@ -256,16 +260,16 @@ def _next_check(monitor: Monitor, after: datetime) -> datetime:
         return after + UNPLANNABLE_AGAIN_AFTER
 
 
-# Thousands of monitors share some schedules, and a round asks all of them about one instant.
+# Cached: thousands of monitors share a few schedules, and a round asks about one instant.
 @lru_cache(maxsize=2_000)
 def _around(schedule: str, time_zone: str, planned_at: str, now: datetime) -> tuple[datetime, datetime | None]:
-    """The latest due moment until now, and the first after it; now itself for what cannot be planned."""
+    """The latest due moment up to now, and the first after now; now itself if there is no such moment."""
     try:
         parsed = parse_schedule(schedule, time_zone)
     except InvalidSchedule:
         return now, None
     planned = instant(planned_at) or now
-    # Most are checked at the moment that was planned for them: looking forward twice is cheaper than looking back.
+    # Most are checked at their planned moment: computing two moments forwards is cheaper than searching backwards.
     first, second = islice(chain(parsed.upcoming(planned - _AN_INSTANT), repeat(None)), 2)
     if first == planned and (second is None or second > now):
         return planned, second

@@ -1,4 +1,4 @@
-"""The one way to judge: whoever asks, a list of checks becomes a list of outcomes."""
+"""The only place that judges: a list of checks becomes a list of outcomes, whoever asks."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,12 @@ from monitoring.values.run_event import BEFORE_START
 def evaluate(checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of each check, in their order.
 
-    Takes one statement for the checks without a context and one for each context model and way to ask for it, and one
-    more each for checks of the past, however many checks and runs there are; and one more where something was not
-    executed. A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED
-    and stops no other.
+    The number of SQL statements does not grow with checks and runs. Checks without a context take one; so do those of
+    each context model, counted twice if it is asked for both with and without a type. Each of these groups takes one
+    more for checks of the past. One more is needed if something was not executed.
+
+    A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED and does not
+    affect the others.
     """
     using = database_alias()
     outcomes: dict[int, Outcome] = {}
@@ -68,7 +70,7 @@ def _outcome(check: Check, run: RunFacts | None) -> Outcome:
 
 
 def _answers_before_start(check: Check, waiting: RunFacts) -> bool:
-    """A run that never started answers only where such a status is expected, and only one submitted in the window."""
+    """Whether a run that never started decides: if such a status is expected and it was submitted in the window."""
     if BEFORE_START.isdisjoint(check.expectation.expected_statuses):
         return False
     return waiting.submitted_at is not None and waiting.submitted_at >= check.threshold

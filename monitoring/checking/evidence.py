@@ -1,4 +1,4 @@
-"""The evidence beside an alert's facts, asked when the alert is put into words: outside any transaction, by index."""
+"""The evidence beside an alert's facts, queried when the alert is rendered: outside any transaction, by index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import WORKER_LOST, RunStatus
 from monitoring.values.text import tail
 
-USUAL_AMONG = 20  # last runs that say how long one usually takes
-LOOKED_BACK = 1_000  # last runs of a task, among which its last success, and those of a context, are looked for
-WAITING_SHOWN = 3  # of a queue that stands still: it must not push out what ran before
+USUAL_AMONG = 20  # last runs that tell how long one usually takes
+LOOKED_BACK = 1_000  # last runs of a task that are searched for its last success, and for those of a context
+WAITING_SHOWN = 3  # waiting runs: a stuck queue must not push out what ran before
 DEPENDENTS_SHOWN = 5
 ERRORS_MAX = 3_000  # characters, the last ones
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An alert's facts and, where it has them, its incident and its monitor. Runs are asked for until an instant."""
+    """An alert's facts and, if it has them, its incident and its monitor. Only runs up to `until` are queried."""
 
     facts: Facts
     incident: Incident | None = None
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The last runs of one case from the newest on, and the newest that completed; or why they could not be asked."""
+    """The last runs of one case, newest first, and the newest that completed; or why they could not be queried."""
 
     last: tuple[RunFacts, ...] = ()
     success: RunFacts | None = None
@@ -52,8 +52,9 @@ class Runs:
 def gather(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
     """The evidence of each alert, in their order.
 
-    Takes a number of statements that does not grow with alerts and runs. One whose runs cannot be asked, since its
-    context model is gone, says so in `problem` and stops no other. Raises whatever a database that is away raises.
+    The number of SQL statements does not grow with alerts and runs. If the runs of one cannot be queried, since its
+    context model is gone, its `problem` says so, and the others are not affected. If the database is away, its error is
+    raised.
     """
     using = database_alias()
     keys = {alert.incident_id for alert in alerts if alert.incident_id}
@@ -67,12 +68,12 @@ def gather(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
 
 
 def gather_open(found: Sequence[tuple[Incident, Facts]], now: datetime) -> list[Evidence]:
-    """The same of open incidents and what their last checks found, read with their monitors and states."""
+    """The same for open incidents, read with their monitors and states, and for what their last checks found."""
     return _gather([Case(facts, incident, incident.monitor) for incident, facts in found], now, database_alias())
 
 
 def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
-    """The evidence of facts that nobody is owed yet, such as those of a preview."""
+    """The evidence for facts that nobody is owed yet, such as those of a preview."""
     using = database_alias()
     incident = Incident.objects.using(using).filter(monitor=monitor, closed_at=None).first()
     watched = Monitor.objects.using(using).select_related("state").filter(pk=monitor.pk).first()
@@ -81,7 +82,7 @@ def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
 
 
 def gather_of(incident: Incident, facts: Facts, now: datetime) -> Evidence:
-    """The evidence of an incident; of one that is over, as its runs stood when it ended."""
+    """The evidence for an incident; for one that is over, as its runs stood when it ended."""
     using = database_alias()
     watched = Monitor.objects.using(using).select_related("state").filter(pk=incident.monitor_id or 0).first()
     (evidence,) = _gather([Case(facts, incident, watched, incident.closed_at or END_OF_TIME)], now, using)
@@ -89,7 +90,7 @@ def gather_of(incident: Incident, facts: Facts, now: datetime) -> Evidence:
 
 
 def gather_cases(cases: Sequence[Case], now: datetime) -> list[Evidence]:
-    """The evidence of facts that are at hand, in their order; like `gather`, which reads them first."""
+    """Like `gather`, for cases whose facts have already been read."""
     return _gather(cases, now, database_alias())
 
 
@@ -131,7 +132,7 @@ def _asked(probes: Sequence[Probe], using: str, only: Filter) -> list[Runs]:
     among = None if only is ALL else LOOKED_BACK
     last = newest_runs(probes, using, only, started=USUAL_AMONG, unstarted=WAITING_SHOWN, among=among)
     success = {place: _newest_completed(runs) for place, runs in enumerate(last)}
-    # Where there are fewer, all of them were seen.
+    # If there are fewer, all of them have been seen.
     unknown = [place for place, runs in enumerate(last) if not success[place] and len(runs) >= USUAL_AMONG]
     older = newest_completed([probes[place] for place in unknown], LOOKED_BACK, using, only)
     success |= {unknown[nth]: run for nth, run in older.items()}
@@ -145,7 +146,7 @@ def _newest_completed(runs: Sequence[RunFacts]) -> RunFacts | None:
 def _deciding(facts: Facts, last: Sequence[RunFacts]) -> str:
     """The task id of the run to quote: the one that decided, else the newest that had started; empty without one.
 
-    Facts that an older version stored have no task id, but the start of that run.
+    Facts that an older version stored have that run's start instead of its task id.
     """
     if facts.task_id:
         return facts.task_id
@@ -155,7 +156,7 @@ def _deciding(facts: Facts, last: Sequence[RunFacts]) -> str:
 
 
 def _errors(task_ids: set[str], using: str) -> dict[str, dict[str, Any]]:
-    """By task id what the row holds, its errors cut by the database: they may be long, and many are read at once."""
+    """Rows by task id. The database cuts their errors, which may be long, since many are read at once."""
     if not task_ids:
         return {}
     rows = BackgroundTask.objects.using(using).filter(task_id__in=task_ids)

@@ -1,4 +1,4 @@
-"""The monitor in figures, for who draws curves of them: of the whole site, no monitor is named."""
+"""The monitor in figures, for graphs: they are about the whole site, and name no monitor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,12 @@ RUNS_WITHIN = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """As they are now; spans are in seconds.
+    """The current figures; durations are in seconds.
 
-    `runs` are those first recorded within the last hour, by the status that they have now. `unsent` alerts wait to be
-    written or sent, the oldest for `unsent_for`, 0 without one. `dropped` and `set_aside` are what the processes that
-    are still known could not record. `since_tick` and `round_took` are None before the first round.
+    `runs` counts those first recorded within the last hour, by their current status. `unsent` counts alerts to an
+    address, and mails, that wait to be written or sent; the oldest has waited for `unsent_for`, 0 without one.
+    `dropped` and `set_aside` count events that the processes still known could not record. `since_tick` and
+    `round_took` are None before the first round.
     """
 
     monitors: Mapping[Stands, int]
@@ -42,7 +43,10 @@ class Figures:
 
 
 def figures(now: datetime) -> Figures:
-    """By the database's clock. Takes a number of statements that does not grow with monitors, and hardly with runs."""
+    """The figures as of `now`, which is by the database's clock.
+
+    The number of SQL statements does not grow with monitors, and hardly with runs.
+    """
     using = database_alias()
     tick = Heartbeat.objects.using(using).filter(name=TICK).first()
     return Figures(
@@ -66,7 +70,7 @@ def _runs(since: datetime, using: str) -> dict[RunStatus, int]:
 def _first_run(since: datetime, using: str) -> int:
     """The id from which on runs were recorded since then, found by bisection over the primary key.
 
-    Ids come in the order in which runs were first recorded; no index knows these times.
+    Ids are in the order in which runs were first recorded; no index covers those times.
     """
     recorded_at = Coalesce("submitted_at", "started_at", "finished_at")
     dated = BackgroundTask.objects.using(using).annotate(recorded_at=recorded_at).exclude(recorded_at=None)

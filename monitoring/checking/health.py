@@ -1,4 +1,4 @@
-"""Whether the monitor itself works: who watches the tasks must not stop unseen."""
+"""Whether the monitor itself works: what watches the tasks must not stop unnoticed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from django.db.models import Q, QuerySet
 from monitoring.models import Delivery, Heartbeat, Message, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
 
-TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; one that was skipped is no alarm
+TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; a skipped one is no alarm
 OVERDUE_AFTER = timedelta(minutes=5)
-MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: what a mail server's restart or greylisting takes is over
+MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: longer than a mail server's restart or greylisting takes
 GAVE_UP_WITHIN = timedelta(days=1)
 NOT_RECORDED_WITHIN = timedelta(days=1)
 NAMED_MAX = 5  # monitors
@@ -20,14 +20,14 @@ CONSUMER_HINT = "is `manage.py run_huey` running?"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`text` says it and the way out, and names nothing of the site's; `names` are the monitors or processes meant."""
+    """`text` says what is wrong and what to do, without names; `names` are the monitors or processes concerned."""
 
     code: str
     text: str
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The whole sentence, for people who may see monitors."""
+        """The whole sentence with the names, for people who may see monitors."""
         if not self.names:
             return self.text
         more = len(self.names) - NAMED_MAX
@@ -73,7 +73,7 @@ def _overdue(now: datetime) -> Iterator[Problem]:
 def _mails(now: datetime) -> Iterator[Problem]:
     using, latest = database_alias(), now - MAIL_STUCK_AFTER
     unsent = Message.objects.using(using).filter(sent_at=None, gave_up_at=None, created_at__lt=latest).count()
-    # An alert of which no mail could be made.
+    # Alerts for which no mail could be written.
     unsent += Delivery.objects.using(using).filter(message=None, alert__created_at__lt=latest).count()
     if unsent:
         minutes = MAIL_STUCK_AFTER // timedelta(minutes=1)

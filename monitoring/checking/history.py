@@ -1,4 +1,4 @@
-"""What the run table and the context models know: names and types to choose from, and whether a name ever ran."""
+"""What runs and context models tell: names and types to choose from, and whether a task of a name ever ran."""
 
 from difflib import get_close_matches
 
@@ -7,21 +7,21 @@ from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.text import storable_name
 
-RUNS_LOOKED_AT = 20_000  # the newest ones: the names of all runs would mean reading the whole table
-INSTANCES_LOOKED_AT = 5_000  # the newest of a context model: no index need know their types
+RUNS_LOOKED_AT = 20_000  # the newest ones: for the names of all runs the whole table would have to be read
+INSTANCES_LOOKED_AT = 5_000  # the newest of a context model: their types need not be indexed
 TYPES_MAX = 200
-NAMES_MAX = 50  # that begin alike
+NAMES_MAX = 50  # that begin with the same text
 
 
 def seen_names() -> list[str]:
     """The task names among the newest runs, sorted; one statement."""
     newest = BackgroundTask.objects.using(database_alias()).order_by("-id").values_list("task_name", flat=True)
-    # Not DISTINCT: SQLite would read the names of all runs for it, and PostgreSQL look up each of these.
+    # Not DISTINCT: SQLite would read the names of all runs for it, and PostgreSQL would look up each of these.
     return sorted(set(newest[:RUNS_LOOKED_AT]))
 
 
 def names_beginning(text: str) -> list[str]:
-    """The task names that begin so, among those of the newest runs and of the monitors; the text itself is one."""
+    """The text itself, then the task names that begin with it among the newest runs and the monitors."""
     monitored = Monitor.objects.using(database_alias()).filter(task_name__startswith=text).order_by()
     names = {*seen_names(), *monitored.values_list("task_name", flat=True).distinct()[:NAMES_MAX]}
     return [text, *sorted(name for name in names if name.startswith(text) and name != text)][:NAMES_MAX]
@@ -33,7 +33,7 @@ def ever_ran(task_name: str) -> bool:
 
 
 def near_names(name: str, known: list[str]) -> list[str]:
-    """Up to three of the known names that this one may have been meant to be, the nearest first."""
+    """Up to three known names that may have been meant by this one, the nearest first."""
     lowered = {each.lower(): each for each in known if each != name}
     return [lowered[each] for each in get_close_matches(name.lower(), lowered, 3)]
 
@@ -44,7 +44,7 @@ def context_models() -> list[str]:
 
 
 def context_types() -> list[str]:
-    """The types of the newest instances of each installed context model, sorted; one statement a model."""
+    """The types of the newest instances of each installed context model, sorted; one SQL statement per model."""
     found: set[str] = set()
     for path in context_models():
         model, field = (context := find_context_model(path)).model, context.type_field

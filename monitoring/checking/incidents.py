@@ -1,4 +1,4 @@
-"""The span in which a monitor is not as expected: opened, carried on and closed by its checks."""
+"""Incidents, spans in which a monitor is not as expected: its checks open, continue and close them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,8 +16,8 @@ from monitoring.values.facts import Facts, facts_of
 from monitoring.values.incident import IncidentState, Wishes
 from monitoring.values.outcome import Outcome
 
-# What `decide` asks of an open incident and of its monitor; facts are long and seldom needed. Times come as text, which
-# most of them share: the drivers' own conversions cost a round ten times as much.
+# What `decide` needs of an open incident and its monitor; facts are long and seldom needed. Times are read as text,
+# which most of them share, and parsed here: the drivers' own conversions would cost a round ten times as much.
 _TIMES = ("opened_at", "last_failed_at", "told_at", "acknowledged_at")
 _STATE: tuple[Any, ...] = ("pk", "failing_checks", *(Cast(name, TextField()) for name in _TIMES))
 _FOUND = ("failing_checks", "told_at", "facts", "run_id")
@@ -29,7 +29,7 @@ _WISHES: tuple[Any, ...] = (
 
 
 class Tracked(NamedTuple):
-    """An incident as a check left it, and the facts to tell of it: of its last failing check, or of its recovery."""
+    """An incident as a check left it, and the facts to tell: those of its last failing check, or of its recovery."""
 
     incident: IncidentState
     facts: Facts
@@ -38,19 +38,19 @@ class Tracked(NamedTuple):
 
 
 def track(claimed: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
-    """What each outcome opens, carries on or closes, in their order; None for a monitor that is fine and was so.
+    """The incident that each outcome opens, continues or closes, in their order; None if the monitor was and is fine.
 
-    Called with the monitors' states locked, so that no other check opens or closes incidents of theirs meanwhile.
-    Nothing is written yet: whether people are told is decided first, and then stands in the same row.
+    Called with the monitors' states locked, so that no other check opens or closes their incidents meanwhile. Nothing
+    is written yet: whether people are told is decided first, and stored in the same row.
     """
-    # Locked, since another worker may just remind of one: what it owes must be known before this decides.
+    # Locked, since another worker may be reminding of one: what it owes must be known before this decides.
     return _tracked(claimed, outcomes, _open_of(claimed, using).select_for_update().order_by("id"), now)
 
 
 def note_tracked(
     claimed: Sequence[Due], outcomes: Sequence[Outcome], tracked: Sequence[Tracked | None], now: datetime, using: str
 ) -> None:
-    """Writes what `track` found; incidents that are opened get their key."""
+    """Writes what `track` found; newly opened incidents get their key."""
     changed = [
         (due, outcome, each) for due, outcome, each in zip(claimed, outcomes, tracked, strict=True) if each is not None
     ]
@@ -67,12 +67,12 @@ def note_tracked(
 
 
 def foresee(looked_at: Sequence[Due], outcomes: Sequence[Outcome], now: datetime, using: str) -> list[Tracked | None]:
-    """What `track` would find, without locking it."""
+    """What `track` would find, without locking anything."""
     return _tracked(looked_at, outcomes, _open_of(looked_at, using), now)
 
 
 def lasting(now: datetime, using: str) -> Iterator[tuple[IncidentState, Wishes]]:
-    """The open incidents of enabled monitors that no check at `now` has asked about, only to ask about them."""
+    """The open incidents of enabled monitors that no check at `now` has decided on; only read, not locked."""
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__enabled=True)
     for row in incidents.exclude(last_failed_at=now).order_by("id").values_list(*_STATE, *_WISHES):
         *wishes, snoozed_until = row[len(_STATE) :]
@@ -80,7 +80,7 @@ def lasting(now: datetime, using: str) -> Iterator[tuple[IncidentState, Wishes]]
 
 
 def still_open(keys: Collection[int], using: str) -> list[Tracked]:
-    """Those of these incidents that are, locked, with enabled monitors; what another worker has is passed over."""
+    """Locks those of these incidents that are open, with enabled monitors; skips what another worker has locked."""
     incidents = Incident.objects.using(using).filter(pk__in=among(keys, using), closed_at=None, monitor__enabled=True)
     locked = incidents.select_for_update(of=("self",), skip_locked=True).select_related("monitor__state").order_by("id")
     return [
@@ -104,29 +104,29 @@ def wishes_of(monitor: Monitor, state: MonitorState) -> Wishes:
 
 
 def found_by(incident: Incident) -> Facts | None:
-    """What its last failing check found; None where that cannot be read, until the next check writes it anew."""
+    """What its last failing check found; None if that cannot be read, until the next check rewrites it."""
     return Facts.read(incident.facts)
 
 
 def note_told(incidents: Sequence[Incident | IncidentState], now: datetime, using: str) -> None:
-    """Their people are owed a mail as of now."""
+    """Notes that mails about these incidents are owed as of now."""
     _stamp("told_at", [incident.pk for incident in incidents if incident.pk], now, using)
 
 
 def tell_again(now: datetime, using: str) -> None:
-    """Who was told in a time that has not come would else not be reminded until that is over."""
+    """After the clock was set back: people told at a time now in the future would not be reminded until it is over."""
     told = Incident.objects.using(using).filter(closed_at=None, told_at__gte=now + SET_BY)
     told.update(told_at=now, last_failed_at=now)
 
 
 def close_unwatched(now: datetime, using: str) -> None:
-    """Ends the incidents of monitors that were deleted or disabled: nobody hears that they recovered."""
+    """Closes the incidents of monitors that were deleted or disabled; nobody is told that they recovered."""
     unwatched = Q(monitor=None) | Q(monitor__enabled=False)
     Incident.objects.using(using).filter(unwatched, closed_at=None).update(closed_at=now)
 
 
 def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> list[Incident]:
-    """Somebody takes these incidents on; returns those that were open and nobody's. No other column is written."""
+    """Acknowledges these incidents; returns those that were open and not yet acknowledged. Writes no other column."""
     nobodys = Incident.objects.using(using).filter(pk__in=keys, closed_at=None, acknowledged_at=None)
     taken = list(nobodys)
     nobodys.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
@@ -148,7 +148,7 @@ def _tracked(
 ) -> list[Tracked | None]:
     open_of = {monitor: _state_of(*row) for monitor, *row in known.values_list("monitor_id", *_STATE)}
     return [
-        # Most are fine and were so: they are not worth a call.
+        # Most were fine and still are: they are not worth a call.
         None if outcome.is_as_expected and due.row.id not in open_of else _track(due, outcome, open_of, now)
         for due, outcome in zip(looked_at, outcomes, strict=True)
     ]
@@ -157,7 +157,7 @@ def _tracked(
 def _state_of(
     pk: int, failing_checks: int, opened_at: str, last_failed_at: str, told_at: str | None, acknowledged_at: str | None
 ) -> IncidentState:
-    """Of an open incident, its times as text."""
+    """The state of an open incident, whose times are given as text."""
     return IncidentState(
         opened_at=parsed(opened_at),
         last_failed_at=parsed(last_failed_at),
@@ -176,7 +176,7 @@ def _track(due: Due, outcome: Outcome, open_of: Mapping[int, IncidentState], now
 
 
 def after_check(incident: IncidentState | None, is_as_expected: bool, now: datetime) -> IncidentState | None:
-    """A monitor's open incident as a check leaves it: opened, carried on or closed; None where all is fine and was."""
+    """A monitor's incident as a check leaves it: opened, continued or closed; None if the monitor was and is fine."""
     if incident is None:
         return None if is_as_expected else IncidentState(opened_at=now, last_failed_at=now)
     if is_as_expected:

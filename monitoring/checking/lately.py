@@ -1,4 +1,4 @@
-"""What is known of monitors beside where they stand: their last runs and, of those that fail, what was found."""
+"""What is known of monitors besides their standing: their last runs and, if they fail, what was found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 class Lately:
     """`facts` are what the last failing check of its open incident found or, without one, how its newest run stands.
 
-    Where it is not `in_full`, only the last runs were asked for: these alone are the evidence then.
+    If not `in_full`, only the last runs were queried, and the evidence is these alone.
     """
 
     standing: Standing
@@ -27,14 +27,14 @@ class Lately:
 
     @property
     def failed(self) -> bool:
-        """Whether the facts are those of a failing check, to be told as its mail tells them."""
+        """Whether the facts are those of a failing check, to be worded as in its mail."""
         return self.standing.found is not None
 
 
 def lately(standings: Sequence[Standing], now: datetime, *, in_full: bool = False) -> list[Lately]:
-    """Of each, in their order: the last runs, and all evidence of those that fail or, `in_full`, of all.
+    """The last runs of each, in their order, and all evidence for those that fail or, if `in_full`, for all.
 
-    Takes a number of statements that does not grow with them.
+    The number of SQL statements does not grow with them.
     """
     asked = [each for each in standings if in_full or each.found]
     others = [each for each in standings if not (in_full or each.found)]
@@ -60,7 +60,7 @@ def _with_runs(standings: Sequence[Standing], now: datetime) -> list[Lately]:
 
 
 def _as_it_is(standing: Standing, dependent_tasks: tuple[str, ...], now: datetime) -> Facts:
-    """Of one that does not fail: the task as its newest run leaves it."""
+    """For a monitor that does not fail: its task as the newest run left it."""
     monitor, run = standing.monitor, standing.last_run
     return Facts(
         kind=AlertKind.RESOLVED,

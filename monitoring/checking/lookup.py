@@ -1,4 +1,4 @@
-"""Monitors by the names that people give."""
+"""Finds monitors by the names that people type."""
 
 from collections.abc import Collection
 
@@ -9,7 +9,7 @@ from monitoring.models import Monitor, database_alias
 
 
 class UnknownMonitors(LookupError):
-    """Names that are neither a monitor nor the task of one; it says which, and names that are near."""
+    """Names that are neither a monitor's nor its task's; says which, and which known names are near."""
 
 
 def all_monitors() -> list[Monitor]:
@@ -21,7 +21,7 @@ def enabled_monitors() -> list[Monitor]:
 
 
 def monitors_named(names: Collection[str]) -> list[Monitor]:
-    """Of each name the monitor that has it, else all monitors of the task that has it; each monitor once.
+    """For each name the monitor of that name, else all monitors of the task of that name; each monitor once.
 
     Raises UnknownMonitors.
     """

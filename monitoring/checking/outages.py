@@ -1,4 +1,4 @@
-"""The times in which the monitor itself did not work: found by the first round after one, remembered for the checks."""
+"""The times in which the monitor itself did not work: found by the first round after one, and kept for the checks."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -8,20 +8,21 @@ from monitoring.models.heartbeat import TICK
 from monitoring.values.outage import DOWN_AFTER, Down, Life, Period, excused, silent_part
 from monitoring.values.outcome import Outcome, Verdict
 
-# The newest runs are those of now, then those of the outage, if there are any: no index knows when runs were recorded.
+# Newest runs by id that are searched for any recorded during the outage, since no index covers when runs were recorded.
+# The newest are those since its end, and before them come those of the outage.
 LOOKED_AT = 1_000
 
 
 def last_round(using: str) -> datetime | None:
-    """When the last round ended; None when there was none."""
+    """When the last round ended; None if there was none."""
     last = Heartbeat.objects.using(using).filter(name=TICK).first()
     return last.beat_at + timedelta(seconds=last.took or 0) if last else None
 
 
 def note_outage(span: Period, using: str) -> Down | None:
-    """Writes the outage down; None if another round has done so already.
+    """Records the outage; returns None if another round has already done so.
 
-    That is another worker's, or one that found it and then failed: the outage goes on until one succeeds.
+    That was another worker's round, or one that found the outage and then failed: it lasts until a round succeeds.
     """
     silent = silent_part(span, _lives(using), _recorded(span, using))
     found = {
@@ -34,11 +35,11 @@ def note_outage(span: Period, using: str) -> Down | None:
 
 
 def excuse(outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
-    """What `excused` makes of them; asks only where something was not executed."""
+    """Applies `excused` to the outcomes; queries outages only if something was not executed."""
     missing = [outcome.check for outcome in outcomes if outcome.verdict is Verdict.NOT_EXECUTED]
     if not missing:
         return list(outcomes)
-    # One that ended before a window does excuses nothing.
+    # An outage that ended before the end of a window excuses nothing there.
     recent = Outage.objects.using(using).filter(silent_until__gte=min(check.at for check in missing))
     times = recent.values_list("silent_from", "silent_until")
     return excused(outcomes, [Period(began_at, ended_at) for began_at, ended_at in times if began_at and ended_at])

@@ -1,8 +1,9 @@
-"""The newest run of a name, for any number of names in one statement.
+"""Finds the newest run of a name, for any number of names in one SQL statement.
 
-A probe is one step down an index, whatever the history holds. All probes travel as one JSON parameter, so that neither
-the statement nor the number of its parameters grows with them. PostgreSQL takes any JSON for thousands of probes; a
-limit says where they are fewer, else it would spend more time on compiling the statement than on one.
+A probe is one descent of an index, however long the history is. All probes are sent as one JSON parameter, so that
+neither the statement nor its number of parameters grows with them. PostgreSQL assumes that any JSON holds thousands of
+probes. A LIMIT tells it when there are fewer: it would otherwise spend more time compiling the statement than on a
+probe.
 """
 
 import json
@@ -24,14 +25,14 @@ from monitoring.values.text import storable_name
 _TABLE = BackgroundTask._meta.db_table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_ZONE_FROM = len("2026-11-22 08:35:00")  # before it a hyphen says no zone
-# Times come as text: made here, once for each run, they cost a fraction of what the drivers' own conversions do.
+_ZONE_FROM = len("2026-11-22 08:35:00")  # a hyphen before it belongs to the date, not to a zone
+# Times are read as text: parsed here, once for each run, they cost a fraction of the drivers' own conversions.
 _COLUMNS = "run.id, run.task_id, run.status, {}, {}, {}, run.attempts".format(
     *(f"CAST(run.{name} AS text)" for name in ("submitted_at", "started_at", "finished_at"))
 )
 
-# Of each window the names that are looked for in it, as most share theirs; `first` is the place of its first name. On
-# both databases windows are materialized: else all of their names are read again for each one of them.
+# Probes are grouped by window, since most share theirs: each window comes with the names to look for in it, and `first`
+# is the place of its first name. Both databases must materialize windows, or they read all names again for each name.
 _STATEMENT = {
     "postgresql": """
 WITH windows AS MATERIALIZED (
@@ -60,23 +61,23 @@ FROM probe JOIN {table} run ON run.id {among} ({search})
 _SEARCH = """
   SELECT run.{wanted} FROM {runs} run WHERE run.task_name = probe.name AND {condition} ORDER BY {order} LIMIT {limit}"""
 _WANTED = {"postgresql": "*", "sqlite": "id"}
-# The second is only asked where the first finds nothing: PostgreSQL goes through the branches one after the other.
+# The second search runs only if the first finds nothing: PostgreSQL goes through the branches in order.
 _EITHER = {"postgresql": "({}) UNION ALL ({}) LIMIT 1", "sqlite": "COALESCE(({}), ({}))"}
 
 STARTED = "run.started_at >= probe.since AND run.started_at <= probe.until"
 STARTED_EVER = "run.started_at <= probe.until"
 COMPLETED = f"run.status = '{RunStatus.COMPLETED.value}'"
-# The last runs of a probe's name, to look for some among them: however long the history is, no more are read. Which
-# they are the index alone says, and in its order they are read, up to the first that pass.
+# The last runs of a probe's name, to be searched for some of them: however long the history is, no more are read. The
+# index alone tells which they are. They are read in its order, until enough of them pass the conditions.
 _LAST_RUNS = {
-    # Asked for whole rows PostgreSQL would read and sort all runs of a frequent task. Row by row: with a plain join it
-    # might ask a filter of all runs of the name, or read a small table whole.
+    # If the inner query selected whole rows, PostgreSQL would read and sort all runs of a frequent task. LATERAL makes
+    # it go row by row: with a plain join it might apply a filter to all runs of the name, or read a small table whole.
     "postgresql": f"""(SELECT run.*, last.started_at AS began, last.id AS number
                       FROM (SELECT run.id, run.started_at FROM {_TABLE} run
                             WHERE run.task_name = probe.name AND {STARTED_EVER}
                             ORDER BY run.started_at DESC, run.id DESC LIMIT {{among}}) last
                       CROSS JOIN LATERAL (SELECT run.* FROM {_TABLE} run WHERE run.id = last.id LIMIT 1) run)""",
-    # SQLite would read and sort them all if it joined them; those that started together with the last are among them.
+    # With a join SQLite would read and sort them all. Runs that started together with the last one are included too.
     "sqlite": f"""(SELECT run.*, run.started_at AS began, run.id AS number FROM {_TABLE} run
                   WHERE run.started_at >= coalesce((
                     SELECT run.started_at FROM {_TABLE} run WHERE run.task_name = probe.name AND {STARTED_EVER}
@@ -85,15 +86,16 @@ _LAST_RUNS = {
 }
 UNSTARTED = "run.started_at IS NULL AND run.submitted_at <= probe.until"
 WAITED = "run.submitted_at <= probe.until"
-# What waited at a past instant and started since is looked for among the next runs to start: a queue has an order. One
-# that a hundred others overtook is not seen; to look at all that started since would mean half the history each time.
+# A run that waited at a past instant and has started since is searched for among the next runs to start, since a queue
+# has an order. One that a hundred others overtook is not found: searching all runs that started since would mean
+# reading half the history each time.
 _NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at > probe.until
                  ORDER BY run.started_at, run.id LIMIT 100)"""
 _BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
 _AS_LAST_RUNS = "run.began DESC, run.number DESC"
 
 ALL_NAMES = 1_000_000
-# One step down the index for each name, however many runs it has: neither database skips over them by itself.
+# One descent of the index for each name, however many runs it has: neither database skips over them by itself.
 _NAMES = """
 WITH RECURSIVE names(name) AS (
   SELECT min(task_name) FROM {table}
@@ -114,7 +116,7 @@ class Probe(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An SQL condition on `run` and `probe`, with the parameters that stand in it."""
+    """An SQL condition on `run` and `probe`, with its parameters."""
 
     condition: str
     parameters: tuple[Any, ...] = ()
@@ -123,26 +125,27 @@ class Filter:
 ALL = Filter("TRUE")
 
 
-# The same names are asked for each minute.
+# Cached: the same names are asked for each minute.
 @lru_cache(maxsize=50_000)
 def _said(text: str) -> str:
-    """As JSON."""
+    """The text as JSON."""
     return json.dumps(storable_name(text))
 
 
 def newest(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
     """By each probe's place, its newest run by start (ties: the newest id), else what `newest_unstarted` finds.
 
-    Probes that find neither are left out. A run that ended after the probe's `until` is read as it stood then: Running.
+    Probes that find neither are left out. A run that ended after its probe's `until` is returned as it stood then:
+    Running.
     """
     found = _newest(probes, using, STARTED, only, otherwise=UNSTARTED)
     return _with_those_that_waited(dict(found), probes, using, only)
 
 
 def started_in(probes: Sequence[Probe], using: str, only: Filter = ALL, *, limit: int) -> list[list[RunFacts]]:
-    """Of each probe the newest runs of its time, from the newest on, as they stand now.
+    """For each probe the newest runs in its window, newest first, as they stand now.
 
-    For a `limit` above 1 there should be no more than some thousand runs in that time: PostgreSQL sorts them.
+    With a `limit` above 1 the window should hold no more than a few thousand runs, since PostgreSQL sorts them.
     """
     found: list[list[RunFacts]] = [[] for _ in probes]
     for place, run in _newest(probes, using, STARTED, only, limit):
@@ -151,10 +154,11 @@ def started_in(probes: Sequence[Probe], using: str, only: Filter = ALL, *, limit
 
 
 def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """The same among the runs that had not started and were submitted until then, however long ago.
+    """Like `newest`, among the runs that had not started and were submitted by `until`, however long ago.
 
-    The newest is the one recorded last. With a lower bound PostgreSQL would expect so few that it sorts them. A run
-    that started or ended after a past `until` is read as it stood then: Queued, for what was Pending says nothing.
+    The newest is the one recorded last. `since` is ignored: with a lower bound PostgreSQL would expect so few runs that
+    it sorts them. A run that started or ended after a past `until` is returned as it stood then: as Queued, since
+    nothing tells whether it was Pending.
     """
     return _with_those_that_waited(dict(_newest(probes, using, UNSTARTED, only)), probes, using, only)
 
@@ -162,7 +166,11 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
 def _with_those_that_waited(
     found: dict[int, RunFacts], probes: Sequence[Probe], using: str, only: Filter
 ) -> dict[int, RunFacts]:
-    """Each as it stood; where none had started, one that has since may have been recorded later than what was found."""
+    """Each run as it stood at `until`.
+
+    If a probe found no started run, those that have started since are searched too: one may have been recorded later
+    than the run that was found.
+    """
     past = [place for place, probe in enumerate(probes) if probe.until != END_OF_TIME]
     if not past:
         return found
@@ -177,11 +185,11 @@ def _with_those_that_waited(
 def newest_runs(
     probes: Sequence[Probe], using: str, only: Filter = ALL, *, started: int, unstarted: int, among: int | None = None
 ) -> list[list[RunFacts]]:
-    """Of each probe its newest runs from the newest on: so many that started, and so many that never did.
+    """For each probe its newest runs, newest first: up to `started` that started, up to `unstarted` that never did.
 
-    However old they are, whatever its `since`: with a lower bound PostgreSQL would expect so few here too that it reads
-    and sorts them all. Runs that never started stand by when they were submitted. `among` bounds how many runs of the
-    name are looked at for those that pass the filter, which may be rare.
+    They may be of any age. `since` is ignored: with a lower bound PostgreSQL would expect so few here too that it reads
+    and sorts them all. Runs that never started are placed by when they were submitted. `among` limits how many runs of
+    the name are searched for those that pass the filter, which may be rare.
     """
     found: list[list[RunFacts]] = [[] for _ in probes]
     last_runs, order = (_last_runs(among, using), _AS_LAST_RUNS) if among else (_TABLE, _BY_START)
@@ -193,13 +201,13 @@ def newest_runs(
 
 
 def newest_completed(probes: Sequence[Probe], among: int, using: str, only: Filter = ALL) -> dict[int, RunFacts]:
-    """By each probe's place the newest run that completed, among so many last runs of its name."""
+    """By each probe's place, the newest completed run among the last `among` runs of its name."""
     found = _newest(probes, using, COMPLETED, only, runs=_last_runs(among, using), order=_AS_LAST_RUNS)
     return dict(found)
 
 
 def task_names(using: str, limit: int = ALL_NAMES) -> list[str]:
-    """The name of each task that has a run, started or not, in the database's order, up to so many."""
+    """The name of each task that has a run, started or not, in the database's order; `limit` at most."""
     with connections[using].cursor() as cursor:
         cursor.execute(_NAMES.format(table=_TABLE), [limit])
         return [name for (name,) in cursor.fetchall()]
@@ -225,7 +233,7 @@ def _newest(
 ) -> list[tuple[int, RunFacts]]:
     """Pairs of a probe's place and a run, up to `limit` for each probe.
 
-    Where none meets the condition, the one that meets `otherwise`, if that is given.
+    If no run meets the condition, the one that meets `otherwise`, if that is given.
     """
     if not probes or not limit:
         return []
@@ -254,7 +262,7 @@ def _newest(
 
 
 def _by_window(probes: Sequence[Probe], connection: Any) -> tuple[str, list[int]]:
-    """The windows of these probes as JSON, each with its names, and the probes' places in the order of all names."""
+    """The probes' windows as JSON, each with its names, and the probes' places in the order of these names."""
     grouped: dict[tuple[datetime, datetime, str], list[int]] = {}
     for place, probe in enumerate(probes):
         grouped.setdefault(probe[1:], []).append(place)
@@ -288,7 +296,7 @@ def _run(
     )
 
 
-# The same are found each minute, and many times over by those who ask about many instants.
+# The same runs are found each minute, and many times over by a caller that asks about many instants.
 _runs = Remembered(_run)
 
 
@@ -306,20 +314,20 @@ def _recorded(run: RunFacts) -> int:
 
 
 def _written(connection: Any, time: datetime) -> str:
-    """As JSON; neither needs escaping."""
+    """A time as JSON; neither form needs escaping."""
     if connection.vendor == "postgresql":
         return str((time - _EPOCH) // _MICROSECOND)
     return f'"{str(time.astimezone(UTC))[:-6]}"'  # as Django writes it, in a fraction of the time
 
 
 def instant(stored: str | None) -> datetime | None:
-    """A time that was cast to text; None where there is none."""
+    """A time that was cast to text; None if there is none."""
     return None if stored is None else parsed(stored)
 
 
-@lru_cache(maxsize=10_000)  # thousands of incidents were opened, and people told, at one instant
+@lru_cache(maxsize=10_000)  # thousands of incidents are opened, and told, at one instant
 def parsed(stored: str) -> datetime:
-    """PostgreSQL says the zone of its session, SQLite holds UTC without saying so."""
+    """A time from text: PostgreSQL writes its session's zone, SQLite holds UTC without saying so."""
     if "+" in stored or "-" in stored[_ZONE_FROM:]:
         return datetime.fromisoformat(stored).astimezone(UTC)
-    return datetime.fromisoformat(f"{stored}+00:00")  # to give it its zone afterwards takes six times as long
+    return datetime.fromisoformat(f"{stored}+00:00")  # adding the zone afterwards takes six times as long

@@ -14,7 +14,7 @@ from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.text import storable_name
 
-# Runs of several names together: of a limit near what an average task has, PostgreSQL would read and sort all runs.
+# For several names together. With a limit near what an average task has, PostgreSQL would read and sort all runs.
 LOOKED_AT = 200
 LOOKED_AT_OF_EACH = 20
 
@@ -23,20 +23,23 @@ EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LastRuns:
-    """Runs from the newest on; `problem` says why they could not be asked for."""
+    """Runs, newest first; `problem` says why they could not be queried."""
 
     runs: tuple[RunFacts, ...] = ()
     problem: str = ""
 
 
 def last_runs(monitor: Monitor, limit: int) -> LastRuns:
-    """The newest runs that this monitor looks at: of its context if it has one, started or not, of any age."""
+    """The newest runs that this monitor looks at, started or not, of any age: those of its context if it has one."""
     (found,) = last_runs_of([monitor], limit)
     return found
 
 
 def last_runs_of(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
-    """The same of each, in their order, in two statements for each context model and way to ask for it."""
+    """The same for each monitor, in their order.
+
+    Takes two SQL statements for each context model, counted twice if asked for both with and without a type.
+    """
     groups: dict[tuple[str, bool], list[int]] = {}
     for place, monitor in enumerate(monitors):
         groups.setdefault((monitor.context_model, bool(monitor.context_type)), []).append(place)
@@ -47,7 +50,7 @@ def last_runs_of(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
 
 
 def _last_runs(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
-    """Of monitors whose runs are asked for in the same way."""
+    """For monitors that share a context model and either all have a context type or all have none."""
     using = database_alias()
     probes = [Probe(each.task_name, EVER_SINCE, END_OF_TIME, each.context_type) for each in monitors]
     try:
@@ -60,19 +63,19 @@ def _last_runs(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """Keys of runs; `goes_on_at` is the last of them, where there may be older ones."""
+    """Keys of runs; `goes_on_at` is the last of them if there may be older ones, else None."""
 
     keys: tuple[int, ...]
     goes_on_at: int | None
 
 
 def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) -> Newest:
-    """The newest runs of all these names together, up to some hundreds, that are older than a run."""
+    """The newest runs of all these names together, up to some hundreds; if `before` is given, only older ones."""
     until = before and (before.started_at or before.submitted_at)
     limit = max(LOOKED_AT // len(names), LOOKED_AT_OF_EACH)
     probes = [Probe(name, EVER_SINCE, until or END_OF_TIME) for name in names]
     of_each = [runs[:limit] for runs in newest_runs(probes, database_alias(), started=limit, unstarted=limit)]
-    # Past the last run that is known of a name with more of them, the runs together would have gaps.
+    # If a name has more runs than were read, the combined list would have gaps after the last one that was read.
     known_until = max((place_in_time(runs[-1]) for runs in of_each if len(runs) == limit), default=None)
     found = [(place_in_time(run), run.id) for runs in of_each for run in runs]
     keys = tuple(
@@ -84,10 +87,10 @@ def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) 
 
 
 def start_of(task_name: str, number: int, until: datetime, using: str) -> datetime | None:
-    """When the last of so many newest runs until an instant started; None where there are fewer.
+    """When the last of the `number` newest runs up to `until` started; None if there are fewer.
 
-    Asked by the name itself and answered by the index alone: to read so many runs by a probe, PostgreSQL would expect
-    what an average task has, and read and sort all runs of a frequent one.
+    Asked by the name itself, this is answered by the index alone. With a probe PostgreSQL would expect as many runs as
+    an average task has, and would read and sort all runs of a frequent one.
     """
     runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(task_name), started_at__lte=until)
     starts = runs.order_by("-started_at", "-id").values_list("started_at", flat=True)
@@ -95,7 +98,7 @@ def start_of(task_name: str, number: int, until: datetime, using: str) -> dateti
 
 
 def only_of(monitor: Monitor | Facts, using: str) -> Filter:
-    """What its context asks of a run. Raises LookupError where that cannot be asked."""
+    """The filter for runs of its context. Raises LookupError if those cannot be queried."""
     if not monitor.context_model:
         return ALL
     return runs_of(find_context_model(monitor.context_model), bool(monitor.context_type), using)

@@ -1,4 +1,4 @@
-"""Where monitors stand: what lists show of them, whoever prints the list."""
+"""Where monitors stand: what every list of them shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from monitoring.values.schedule import InvalidSchedule
 
 
 class Stands(StrEnum):
-    """What the last due check found, never what one at another moment would find."""
+    """What the last due check found, never what a check at another moment would find."""
 
     FAILING = "failing"
     """An incident is open."""
@@ -34,7 +34,7 @@ class Stands(StrEnum):
 
 
 def in_standing(stands: Stands) -> Q:
-    """The condition on monitors that stand so; `is_failing` is to be annotated by who asks."""
+    """The condition on monitors with this standing; the caller must annotate `is_failing`."""
     match stands:
         case Stands.FAILING:
             return Q(is_failing=True)
@@ -47,8 +47,8 @@ def in_standing(stands: Stands) -> Q:
 
 
 def counted(using: str) -> dict[Stands, int]:
-    """How many monitors stand how."""
-    # A join, since at most one incident of each is open: EXISTS would be asked again for each monitor and count.
+    """The number of monitors by standing."""
+    # A join, since at most one incident of each is open: EXISTS would run again for each monitor and count.
     still_open = FilteredRelation("incidents", condition=Q(incidents__closed_at=None))
     fails = ExpressionWrapper(Q(enabled=True, still_open__isnull=False), BooleanField())
     monitors = Monitor.objects.using(using).annotate(still_open=still_open).annotate(is_failing=fails)
@@ -58,7 +58,7 @@ def counted(using: str) -> dict[Stands, int]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`since` is when it began to stand so, None where that is not known; `last_run` is the newest of any age."""
+    """`since` is when the current standing began, None if not known; `last_run` is the newest run of any age."""
 
     monitor: Monitor
     state: MonitorState
@@ -69,7 +69,7 @@ class Standing:
 
     @property
     def next_check_at(self) -> datetime | None:
-        """As planned or, until the next tick plans it, as it will be; None when none is to come."""
+        """As planned or, until the next tick plans it, as that tick will plan it; None if no check is coming."""
         if self.stands is Stands.DISABLED:
             return None
         if self.state.next_check_at:
@@ -81,12 +81,12 @@ class Standing:
 
     @property
     def found(self) -> Facts | None:
-        """What the last failing check of the open incident found; None where another version stored it unreadably."""
+        """What the open incident's last failing check found; None without one, or if this version cannot read it."""
         return found_by(self.incident) if self.incident else None
 
 
 def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:
-    """Where each stands, in their order, in a number of statements that does not grow with them."""
+    """Where each stands, in their order. The number of SQL statements does not grow with them."""
     using = database_alias()
     keys = [monitor.pk for monitor in monitors]
     incidents = Incident.objects.using(using).filter(closed_at=None, monitor__in=among(keys, using))
@@ -125,7 +125,7 @@ def _since(stands: Stands, incident: Incident | None, recovered_at: datetime | N
 
 
 def _last_runs(monitors: Sequence[Monitor], now: datetime) -> list[RunFacts | None]:
-    """The newest run of each, of its context if it has one: the answer to a check that looks back ten years."""
+    """The newest run of each, of its context if it has one: what a check that looks back ten years finds."""
     checks = [
         Check(
             Expectation(

@@ -1,4 +1,4 @@
-"""What an incident's last failing check spoke of: the run, the good one before it, and what differs between the two."""
+"""What an incident's last failing check was about: the run, the good one before it, and how the two differ."""
 
 import json
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from monitoring.values.facts import Facts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import head, written_span
 
-LOOKED_BACK = 200  # runs before, among which a good one is looked for
+LOOKED_BACK = 200  # earlier runs that are searched for a good one
 VALUE_MAX = 200  # characters of a parameter
 
-# Spans differ when the longer is that many times the shorter one, and by more than an instant.
+# Durations differ if the longer is at least TIMES_AS_LONG times the shorter, and longer by at least LONGER_BY.
 TIMES_AS_LONG = 1.5
 LONGER_BY = timedelta(seconds=1)
 
@@ -28,7 +28,7 @@ _AN_INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`what` differs: how it was in the run that failed and in the good one; empty where that had none."""
+    """`what` differs: how it was in the failed run and in the good one; empty if that run had none."""
 
     what: str
     failed: str
@@ -37,7 +37,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The run that an incident speaks of, with all that it left, and the newest before it that completed."""
+    """The whole rows of the run that an incident is about, and of the newest completed run before it."""
 
     run: BackgroundTask | None = None
     good: BackgroundTask | None = None
@@ -48,14 +48,14 @@ class Runs:
 
 
 def runs_of_story(facts: Facts, task_id: str) -> Runs:
-    """`task_id` is that of the run to speak of; empty where there is none."""
+    """`task_id` is that of the run that the incident is about; empty if there is none."""
     using = database_alias()
     run = BackgroundTask.objects.using(using).filter(task_id=task_id).first() if task_id else None
     return Runs(run, _good_before(facts, run.started_at, using)) if run and run.started_at else Runs(run)
 
 
 def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask | None:
-    """None where there is none among the task's last runs before, or they cannot be asked for."""
+    """None if the task's last runs before it include no completed one, or cannot be queried."""
     before = instant - _AN_INSTANT
     since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
     probe = Probe(facts.task_name, since, before, facts.context_type)
@@ -88,7 +88,7 @@ def _took(run: BackgroundTask) -> timedelta | None:
 
 
 def _waited(run: BackgroundTask) -> timedelta | None:
-    """Until its newest attempt began."""
+    """From its submission until its newest attempt began."""
     return run.started_at - run.submitted_at if run.started_at and run.submitted_at else None
 
 
@@ -102,7 +102,7 @@ def _spans(what: str, failed: timedelta | None, good: timedelta | None) -> Diffe
 
 
 def _parameters(failed: str, good: str) -> Iterator[Difference]:
-    """By name; as a whole where they were cut, so that nothing can be read of them."""
+    """Compared by name, or as a whole if they were cut so that they cannot be parsed."""
     before, after = _read(good), _read(failed)
     if before is None or after is None:
         if failed != good:

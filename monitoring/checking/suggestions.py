@@ -15,7 +15,7 @@ from monitoring.values.schedule import InvalidSchedule, parse_schedule
 from monitoring.values.text import storable_name
 
 RUNS_READ = 200  # the last ones of a task
-# Of many tasks fewer are read of each: how often they run is known from some.
+# With many tasks, fewer are read of each: some are enough to tell how often it runs.
 RUNS_READ_IN_ALL = 50_000
 RUNS_READ_AT_LEAST = 10
 NAMES_COUNTED = 1_000
@@ -23,7 +23,7 @@ NAMES_COUNTED = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """`proposal` is None where the task's history does not tell enough; `problem` says why."""
+    """`proposal` is None if the task's history does not tell enough; `problem` says why."""
 
     habit: Habit
     proposal: Proposal | None
@@ -31,7 +31,7 @@ class Suggestion:
 
 
 def suggest(names: Sequence[str], zone: str) -> Iterator[Suggestion]:
-    """What the last runs of each task suggest, in the order of the names; schedules are of that zone's clock."""
+    """What the last runs of each task suggest, in the order of the names; schedules are in that time zone."""
     at_once = RUNS_READ_IN_ALL // RUNS_READ
     for start in range(0, len(names), at_once):
         for habit in habits(names[start : start + at_once]):
@@ -39,7 +39,7 @@ def suggest(names: Sequence[str], zone: str) -> Iterator[Suggestion]:
 
 
 def suggest_for(monitor: Monitor) -> Suggestion:
-    """The same for the runs that a monitor looks at, saved or not: of its context if it has one, by its own clock."""
+    """The same for a monitor, saved or not: from the runs of its context if it has one, in its own time zone."""
     found = last_runs(monitor, RUNS_READ)
     habit = habit_of(monitor.task_name, found.runs)
     if found.problem:
@@ -48,7 +48,7 @@ def suggest_for(monitor: Monitor) -> Suggestion:
 
 
 def habits(names: Sequence[str]) -> list[Habit]:
-    """How each task usually runs, in the order of the names, in two statements however many they are."""
+    """How each task usually runs, in the order of the names; two SQL statements, however many names there are."""
     limit = min(max(RUNS_READ_IN_ALL // max(len(names), 1), RUNS_READ_AT_LEAST), RUNS_READ)
     probes = [Probe(name, EVER_SINCE, END_OF_TIME) for name in names]
     found = newest_runs(probes, database_alias(), started=limit, unstarted=1)
@@ -63,7 +63,7 @@ def unmonitored() -> list[str]:
 
 
 def count_unmonitored() -> int | None:
-    """How many these are; None where there are so many tasks that a list should not wait for it."""
+    """How many these are; None if there are so many tasks that a list should not wait for the count."""
     using = database_alias()
     names = task_names(using, NAMES_COUNTED + 1)
     if len(names) > NAMES_COUNTED:
@@ -78,7 +78,7 @@ def known_names() -> list[str]:
 
 
 def as_config(suggestions: Sequence[Suggestion]) -> dict[str, dict[str, Any]]:
-    """A configuration of those of which enough is known; it holds no schedules."""
+    """A configuration of the tasks about which enough is known; it holds no schedules."""
     return {
         each.habit.task_name: {
             "expected_statuses": [status.value for status in each.proposal.expected_statuses],

@@ -1,6 +1,6 @@
 """What happened to a monitor in a span of time: runs, the windows that its checks look at, incidents and alerts.
 
-Takes a constant number of statements, each by index, and reads some thousand rows at most, however much happened.
+Takes a constant number of SQL statements, each by index, and reads a few thousand rows at most, however much happened.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
 from monitoring.values.usual import p95
 
-RUNS_KNOWN = 1_500  # the newest ones of the task: one that runs each minute is known for a day
-RUNS_APART = 300  # of more than these, runs of one status that started in one slice of the span are one bar
+RUNS_KNOWN = 1_500  # the newest ones of the task: a day of one that runs each minute
+RUNS_APART = 300  # if there are more, runs of one status that started in one slice of the span share a bar
 SLICES = 240
 WINDOWS_MAX = 150
 INCIDENTS_MAX = 100
 ALERTS_MAX = 200
-DUE_MOMENTS_IN_VIEW = 4  # as many as a span must hold to suit a schedule
+DUE_MOMENTS_IN_VIEW = 4  # that a span must hold to suit a schedule
 
 _AN_INSTANT = timedelta(microseconds=1)
 
@@ -47,10 +47,10 @@ class Span(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One run, or those of one status that started in one slice of the span, the oldest first.
+    """One run, or those of one status that started in one slice of the span, oldest first.
 
-    One that never started stands by its submission. `stands_for_others`: it is the newest of a slice in which others
-    may have started.
+    A run that never started is placed by its submission. `stands_for_others`: it is the newest of a slice in which
+    others may have started.
     """
 
     runs: tuple[RunFacts, ...]
@@ -86,7 +86,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long the runs took that completed: `p95` is what 95 of 100 did not exceed."""
+    """How long completed runs took; 95 of 100 did not exceed `p95`."""
 
     count: int
     median: timedelta
@@ -96,11 +96,11 @@ class Durations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """From the oldest on. Incidents and alerts are rows without their facts.
+    """All lists are oldest first. Incidents and alerts are rows without their facts.
 
-    `known_since`: before it each slice of the span shows its newest run only, or none where those of a context are
-    asked for; None where all runs are known. `windows` are those of the schedule as it is now, None where there are too
-    many to tell apart. `problem` says why runs could not be asked for.
+    Before `known_since` each slice of the span shows only its newest run, or none if the monitor has a context; it is
+    None if all runs are known. `windows` are those of the schedule as it is now, None if there are too many to tell
+    apart. `problem` says why runs could not be queried.
     """
 
     since: datetime
@@ -124,7 +124,7 @@ def suiting(monitor: Monitor, now: datetime) -> Span:
 
 
 def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
-    """What happened from `since` to `until`, which is now: what goes on reaches to it."""
+    """What happened from `since` to `until`, which is now: what is not over reaches up to it."""
     incidents = _incidents(monitor, since)
     found = _Found(problem="")
     using = database_alias()
@@ -148,17 +148,17 @@ def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
 
 
 def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Window, ...] | None:
-    """Those of the checks that are due in the span; None where they are too many to tell apart."""
+    """The windows of checks that are due in the span; None if there are too many to tell apart."""
     try:
         moments, lookback = monitor.parsed_schedule().upcoming(since), timedelta(hours=monitor.lookback_hours)
         due = list(islice(takewhile(lambda moment: moment <= until, moments), WINDOWS_MAX + 1))
         return None if len(due) > WINDOWS_MAX else tuple(Window(moment - lookback, moment) for moment in due)
-    except (InvalidSchedule, OverflowError):  # the row was spoilt
+    except (InvalidSchedule, OverflowError):  # the row is corrupted
         return ()
 
 
 def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
-    """None where none completed."""
+    """None if none completed."""
     took = sorted(run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None)
     if not took:
         return None
@@ -168,7 +168,7 @@ def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Runs from the oldest on."""
+    """Runs, oldest first."""
 
     known: tuple[RunFacts, ...] = ()
     sampled: tuple[RunFacts, ...] = ()
@@ -179,7 +179,7 @@ class _Found:
 def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Found:
     only = only_of(monitor, using)
     oldest = start_of(monitor.task_name, RUNS_KNOWN, until, using)
-    # What began that much earlier may reach into the span.
+    # Runs that began up to a span's length earlier may reach into the span.
     reach = since - (until - since)
     probe = Probe(monitor.task_name, max(oldest or reach, reach), END_OF_TIME, monitor.context_type)
     (started,) = started_in([probe], using, only, limit=RUNS_KNOWN)
@@ -193,7 +193,7 @@ def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Fo
 def _newest_of_slices(
     monitor: Monitor, since: datetime, known_since: datetime, until: datetime, using: str
 ) -> tuple[RunFacts, ...]:
-    """One step down the index for each slice, whatever is in it."""
+    """One descent of the index for each slice, however many runs are in it."""
     slice_ = (until - since) / SLICES
     begins = [since + number * slice_ for number in range(ceil((known_since - since) / slice_))]
     ends = [min(begin + slice_, known_since) - _AN_INSTANT for begin in begins]
@@ -221,7 +221,7 @@ def _bars(runs: Sequence[RunFacts], since: datetime, until: datetime) -> list[Ba
 
 
 def _incidents(monitor: Monitor, since: datetime) -> tuple[Incident, ...]:
-    """Those of one monitor do not overlap, so the newest ones are all that reach into the span."""
+    """Incidents of one monitor do not overlap, so those that reach into the span are the newest ones."""
     newest = Incident.objects.using(database_alias()).filter(monitor=monitor).order_by("-opened_at", "-id")
     shown = list(newest.defer("facts")[:INCIDENTS_MAX])
     return tuple(incident for incident in shown[::-1] if incident.closed_at is None or incident.closed_at >= since)
@@ -230,7 +230,7 @@ def _incidents(monitor: Monitor, since: datetime) -> tuple[Incident, ...]:
 def _alerts(incidents: Sequence[Incident], since: datetime) -> tuple[Alert, ...]:
     keys = [incident.pk for incident in incidents]
     alerts = Alert.objects.using(database_alias()).filter(incident__in=keys, created_at__gte=since).defer("facts")
-    # By time, which no index knows: by key PostgreSQL might read all alerts until it has met these.
+    # By time, which no index covers: ordered by key, PostgreSQL might read all alerts until it has met these.
     return tuple(list(alerts.order_by("-created_at", "-id")[:ALERTS_MAX])[::-1]) if keys else ()
 
 

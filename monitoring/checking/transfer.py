@@ -1,4 +1,4 @@
-"""Monitors in and out as a configuration: six keys a task. Schedules and the rest travel by dumpdata."""
+"""Imports and exports monitors as a configuration: six keys per task. Schedules and the rest go by dumpdata."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from monitoring.models import DependentTask, Monitor, database_alias
 from monitoring.values.expectation import KEYS, ConfigError, Expectation, Problem
 from monitoring.values.schedule import Schedule
 
-# What an import sets of a monitor; how often to tell, whether it is enabled and the like stay as they are.
+# What an import sets. How often to tell, whether the monitor is enabled and the like stay as they are.
 _IMPORTED = (
     "task_name",
     "expected_statuses",
@@ -34,7 +34,7 @@ class Verb(StrEnum):
     """There is one, and it differs."""
 
     SAME = "same"
-    """There is one, and nothing is to be done."""
+    """There is one, and it is the same already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Change:
 
 
 def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list[Change]:
-    """What importing these would do, in their order; writes nothing. Raises ConfigError if two would have one name."""
+    """What importing these would do, in their order; writes nothing. Raises ConfigError if two would share a name."""
     names = [monitor_name(expectation) for expectation in expectations]
     times = Counter(names)
     if problems := [
@@ -67,22 +67,22 @@ def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list
 
 
 def apply_import(changes: Sequence[Change]) -> None:
-    """Saves what is new or changed, all of it or, when the database refuses one, nothing."""
+    """Saves what is new or changed: all of it or, if the database refuses one, nothing."""
     using = database_alias()
     with transaction.atomic(using=using):
         for change in changes:
             if change.verb is Verb.SAME:
                 continue
-            # Only what the import says, so that an edit of something else since it was planned is kept.
+            # Only what an import sets, so that edits of other fields since it was planned are kept.
             fields = None if change.verb is Verb.NEW else [*_IMPORTED, "changed_at"]
             change.monitor.save(using=using, update_fields=fields)
             _set_dependent_tasks(change.monitor, change.dependent_tasks, using)
 
 
 def export_config(monitors: Sequence[Monitor]) -> dict[str, dict[str, Any]]:
-    """The configuration that would import as these monitors, without keys that say nothing.
+    """The configuration that would import as these monitors, without empty keys.
 
-    Raises ConfigError, naming them, when several are of one task: a dictionary has one entry a task.
+    Raises ConfigError, which names them, if several are of one task: a dictionary has one entry per task.
     """
     named: dict[str, list[str]] = {}
     for monitor in monitors:
@@ -98,7 +98,7 @@ def export_config(monitors: Sequence[Monitor]) -> dict[str, dict[str, Any]]:
 
 
 def monitor_name(expectation: Expectation) -> str:
-    """What an imported monitor is called: its task, and its context type where it has one."""
+    """The name of an imported monitor: its task's, with its context type if it has one."""
     return expectation.task_name + (f" [{expectation.context_type}]" if expectation.context_type else "")
 
 

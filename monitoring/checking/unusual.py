@@ -1,4 +1,4 @@
-"""What is unusual though nothing has failed yet: runs that take or wait for longer than nearly all before them."""
+"""What is unusual though nothing has failed yet: runs that take or wait longer than nearly all before them."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
 from monitoring.values.usual import KNOWN_FROM, Usual, usual_limit
 
-TELLING_FROM = timedelta(minutes=1)  # what is shorter is over before anybody has read of it
+TELLING_FROM = timedelta(minutes=1)  # anything shorter is over before anybody has read about it
 USUAL_AMONG = 100  # last started runs of a task
-RUNS_LOOKED_AT = 1_000  # that run, or that wait
-QUEUED_AMONG = 25_000  # newest runs, among which those that wait are looked for: no index knows them
-TASKS_LOOKED_AT = 25  # of those that run, and as many of those that wait: the longest
+RUNS_LOOKED_AT = 1_000  # that are running, and as many that wait
+QUEUED_AMONG = 25_000  # newest runs that are searched for those that wait: no index covers these
+TASKS_LOOKED_AT = 25  # those that run longest, and as many that wait longest
 
 
 class Unusually(StrEnum):
     RUNNING = "running long"
-    """It runs for longer than nearly all of its task's last runs that completed."""
+    """It has been running longer than nearly all of its task's last completed runs took."""
 
     WAITING = "waiting long"
-    """It waits in the queue for longer than nearly all of its task's last runs did."""
+    """It has waited in the queue longer than nearly all of its task's last runs did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Unusual:
     count: int
 
     def __str__(self) -> str:
-        """What follows the task's name."""
+        """The words that follow the task's name."""
         usual, most = self.usual, written_span(self.usual.limit)
         if self.kind is Unusually.RUNNING:
             doing, compared = "has been running", f"that completed took at most {most}"
@@ -63,7 +63,7 @@ class _Lasting:
 def unusual_runs(now: datetime, but_of: Collection[str] = ()) -> list[Unusual]:
     """One of each task and kind, the longest first; tasks whose names are in `but_of` are left out.
 
-    Takes four statements, however many runs there are.
+    Takes four SQL statements, however many runs there are.
     """
     using = database_alias()
     groups = [*_by_task(_running(now, using), but_of), *_by_task(_waiting(now, using), but_of)]
@@ -76,7 +76,7 @@ def unusual_runs(now: datetime, but_of: Collection[str] = ()) -> list[Unusual]:
 
 def _running(now: datetime, using: str) -> Iterator[_Lasting]:
     runs = BackgroundTask.objects.using(using).filter(status=RunStatus.RUNNING, started_at__lt=now - TELLING_FROM)
-    # By the index on running rows: most rows of the table are not, and these are the last that a scan would find.
+    # Ordered to use the index on running rows: few rows are running, and a scan of the table would find them last.
     for name, run in _read(runs.order_by("worker")):
         if run.started_at:
             yield _Lasting(Unusually.RUNNING, name, run, now - run.started_at)
@@ -87,7 +87,7 @@ def _waiting(now: datetime, using: str) -> Iterator[_Lasting]:
     newest = runs.order_by("-pk").values_list("pk", flat=True).first() or 0
     queued = runs.filter(pk__gt=newest - QUEUED_AMONG, status=RunStatus.QUEUED, submitted_at__lt=now - TELLING_FROM)
     for name, run in _read(queued.order_by("pk")):
-        # Asked for by that, SQLite would look through the runs of each name that never started.
+        # Not part of the query: SQLite would then look through all runs of each name that never started.
         if run.submitted_at and run.started_at is None:
             yield _Lasting(Unusually.WAITING, name, run, now - run.submitted_at)
 
@@ -99,7 +99,7 @@ def _read(runs: QuerySet[BackgroundTask]) -> Iterator[tuple[str, RunFacts]]:
 
 
 def _by_task(lasting: Iterable[_Lasting], but_of: Collection[str]) -> list[list[_Lasting]]:
-    """The runs of each task, and the tasks by their longest, the longest first."""
+    """Runs grouped by task, longest first in each group; the groups with the longest runs come first."""
     groups: dict[str, list[_Lasting]] = {}
     for each in sorted(lasting, key=lambda each: each.span, reverse=True):
         if each.task_name not in but_of:
@@ -125,7 +125,7 @@ def _compared(group: Sequence[_Lasting], before: Sequence[RunFacts]) -> Unusual 
 
 
 def _is_lost(lasting: _Lasting, before: Sequence[RunFacts]) -> bool:
-    """What so many later runs of its task overtook stands in no queue any more."""
+    """Whether so many later runs of its task overtook it that it cannot be in a queue any more."""
     submitted_at = lasting.run.submitted_at
     if lasting.kind is Unusually.RUNNING or submitted_at is None:
         return False
@@ -137,7 +137,7 @@ def _took(runs: Iterable[RunFacts]) -> list[timedelta]:
 
 
 def _waited(runs: Iterable[RunFacts]) -> list[timedelta]:
-    """Of runs that were not tried again, since only the newest attempt's start is known."""
+    """Only of runs that were not retried, since only the newest attempt's start is known."""
     return [
         run.started_at - run.submitted_at
         for run in runs
