@@ -53,7 +53,7 @@ def measure(times: int) -> tuple[str, dict[str, Any]]:
 
 
 def cases() -> list[tuple[str, Any]]:
-    """Tasks from the most frequent, whose newest run is another at each check, to one that seldom runs."""
+    """Tasks from the most frequent, whose newest run differs at each check, to one that seldom runs."""
     from monitoring.backtest import trials_of
     from monitoring.values.expectation import Expectation
     from monitoring.values.run_event import RunStatus

@@ -1,6 +1,6 @@
 """One measurement: tasks are enqueued, then executed by 4 worker threads in this process. Prints one line of JSON.
 
-Written and executed are counted together: it has ended when all that the recorder noted is in its database.
+Execution includes writing: it ends only when everything that the recorder noted is in its database.
 """
 
 import json
@@ -34,7 +34,7 @@ is_done = Event()
 
 @HUEY.signal("complete")
 def count(*_: Any) -> None:
-    """Connected after the recorder, and so called after it."""
+    """Connected after the recorder, so called after it."""
     left.pop()
     if not left:
         is_done.set()
@@ -72,7 +72,7 @@ def _all_is_recorded(tasks: int) -> None:
             (recorded,) = cursor.fetchone()
         said = f"{RECORDER}: {recorded} of {tasks} runs are recorded as completed"
         assert recorded == tasks or RECORDER != "ours", said
-        if recorded != tasks:  # a recorder of others that falls short is said, and does not end the measurement
+        if recorded != tasks:  # another project's recorder may miss runs: reported, but not fatal
             print(said, file=sys.stderr)
 
 
@@ -80,4 +80,4 @@ if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     HUEY.flush()
     print(json.dumps(measure(int(sys.argv[1]), float(sys.argv[2]))), flush=True)
-    os._exit(0)  # threads of recorders may wait for ever
+    os._exit(0)  # recorders' threads may wait for ever

@@ -1,4 +1,4 @@
-"""What is lost when consumers are killed, how soon an event is a row, and whether load makes anybody look dead.
+"""What is lost when consumers are killed, how soon an event is a row, and whether load makes live processes look dead.
 
 Runs in a process of its own on one database, and prints a line of Markdown for each result.
 """
@@ -30,7 +30,7 @@ from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus  # noqa
 FLAGS = ("--graceful-signal", "TERM", "--max-delay", "0.1", "--no-periodic")
 NAMED_WITHIN = 30  # seconds
 KILLS = 5
-TASKS = 2_000  # of 4 ms, of which a consumer has executed some hundreds when it is killed
+TASKS = 2_000  # of 4 ms each; a consumer has executed some hundreds of them when it is killed
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def stops() -> None:
 
 
 def latency() -> None:
-    """From an event to its committed row, as another connection sees it; a quiet process, 100 runs of 2 ms."""
+    """Time from an event to its committed row, as another connection sees it: 100 runs of 2 ms in a quiet process."""
     starts, ends = [], []
     for number in range(100):
         time.sleep(0.15)
@@ -121,7 +121,7 @@ def latency() -> None:
 
 
 def _row_after(number: int, status: RunStatus, seq: int) -> float:
-    """Milliseconds; nothing but looking for it, so that nothing hastens it."""
+    """In milliseconds. Does nothing but look for the row, so that nothing speeds it up."""
     event = RunEvent(task_id=f"idle {number}", task_name="idle", status=status, seq=seq)
     began = time.perf_counter()
     observe(lambda: event)

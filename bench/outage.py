@@ -1,7 +1,7 @@
-"""Whether every row is right after the database was away for 10 seconds, while tasks were enqueued and executed.
+"""Whether every row is right after the database was away for 10 seconds while tasks were enqueued and executed.
 
-SQLite is locked by another process. PostgreSQL, a server of its own, is stopped at once, which cuts all connections,
-and started again. Prints a line.
+SQLite is locked by another process. PostgreSQL runs as a separate server, which is stopped immediately, cutting all
+connections, and started again. Prints one line.
 """
 
 import os

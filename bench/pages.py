@@ -11,7 +11,7 @@ from bench.site import arguments, site
 INCIDENTS = 200_000
 SPANS = ("24h", "7d", "30d")
 BOARD = "/admin/monitoring/monitor/board/"
-BOARDS = (0, 0.12, 1)  # shares of the monitors that fail, beside the one that all pages are measured with
+BOARDS = (0, 0.12, 1)  # failing shares of the monitors, besides the one that all pages are measured with
 
 
 def main() -> None:
@@ -56,14 +56,14 @@ def measure(options: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _fetched(client: Any, url_of: Any, times: int) -> dict[str, Any]:
-    """So many times, after one that is not counted."""
+    """Fetches it `times` times, after once that is not counted."""
     from django.db import connection, reset_queries
     from django.test.utils import CaptureQueriesContext
 
     seconds, statements = [], set()
     for turn in range(times + 1):
         url = url_of()
-        reset_queries()  # Django keeps 9,000, and counts no more
+        reset_queries()  # Django keeps only the last 9,000, so the count would stop growing
         with CaptureQueriesContext(connection) as asked:
             began = report.time.perf_counter()
             answer = client.get(url)
@@ -76,7 +76,7 @@ def _fetched(client: Any, url_of: Any, times: int) -> dict[str, Any]:
 
 
 def most_frequent() -> tuple[int, int]:
-    """Keys of a monitor of the task with the most runs, a tenth of all, and of its incident, which is open."""
+    """Keys of a monitor of the task with the most runs, a tenth of all, and of its open incident."""
     from bench import data
     from monitoring.models import Incident, Monitor
     from monitoring.values.facts import AlertKind, Facts

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def measure_checks(options: Any) -> tuple[str, list[dict[str, Any]]]:
-    """The ways take turns, so that a slow minute of the machine is one of all of them."""
+    """The ways take turns, so that a slow minute of the machine affects all of them."""
     from bench import data
     from monitoring.checking.evaluation import evaluate
 
@@ -74,7 +74,7 @@ def take_turns(ways: dict[str, Callable[[], Any]], times: int, but: dict[str, in
 
 
 def seeds_way(asked: list[Any]) -> list[Any]:
-    """What the description that this project was built from does, given the same index."""
+    """What the description that this project was built from does, with the same index."""
     from monitoring.models import BackgroundTask
 
     return [
@@ -86,7 +86,7 @@ def seeds_way(asked: list[Any]) -> list[Any]:
 
 
 def bare(asked: list[Any]) -> Callable[[], Any]:
-    """The statement for started runs alone, its parameter written beforehand, its rows fetched as the driver gives them."""
+    """Only the statement: its parameter is prepared beforehand, its rows are fetched as the driver returns them."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -112,7 +112,7 @@ def bare(asked: list[Any]) -> Callable[[], Any]:
 
 
 def measure_rounds(options: Any) -> tuple[str, list[dict[str, Any]]]:
-    """Whole ticks without sending; the first of a storm opens its incidents, the next carries them on."""
+    """Whole ticks without sending; the first of a storm opens its incidents, the next continues them."""
     from bench import data
     from monitoring.models import Heartbeat
     from monitoring.tick import tick
@@ -129,7 +129,7 @@ def measure_rounds(options: Any) -> tuple[str, list[dict[str, Any]]]:
         longest: dict[str, list[float]] = {}
         for turn in range(max(2, options.times // 2)):
             data.watch(options.monitors, **case)
-            Heartbeat.objects.all().delete()  # an hour has not passed in which nobody checked
+            Heartbeat.objects.all().delete()  # so that the hour between turns is no outage
             for which, passed in (("first", 0), ("the next", 60)):
                 if passed:
                     data.plan_all()
@@ -166,7 +166,7 @@ for _ in range(2):
 
 
 def _memory(options: Any) -> int:
-    """Of a process that does nothing but the two rounds of a storm, in MB."""
+    """In MB, of a process that does nothing but the two rounds of a storm."""
     from bench import data
     from monitoring.models import Heartbeat
 

@@ -60,7 +60,7 @@ def _measure(name: str, database: str, runs: int, options: argparse.Namespace) -
 
 
 def write(results: Path) -> None:
-    """The newest results under the page's own words."""
+    """Writes the newest results below the page's own text."""
     parts = []
     for name, title in TITLES.items():
         found = sorted(results.glob(f"{name}-*.md"), key=_size_of)
@@ -77,7 +77,7 @@ def _size_of(path: Path) -> tuple[str, int]:
 
 
 def _lines(results: Path) -> dict[str, list[tuple[int, float]]]:
-    """Milliseconds by runs, of each way and database, for the most checks."""
+    """Milliseconds by number of runs, for each way and database, with the most checks."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for path in sorted(results.glob("rounds-*.json"), key=_size_of):
         kept = json.loads(path.read_text())
@@ -91,7 +91,7 @@ def _lines(results: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def plot(lines: dict[str, list[tuple[int, float]]], width: int = 720, height: int = 380) -> str:
-    """Lines on two logarithmic axes, as SVG that needs no script and takes the page's colour."""
+    """Lines on two logarithmic axes, as SVG that needs no script and has no background, so the page's shows."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return '<svg xmlns="http://www.w3.org/2000/svg"/>'

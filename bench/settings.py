@@ -20,4 +20,4 @@ INSTALLED_APPS = [
     *(app for app in INSTALLED_APPS if app not in ("monitoring", "project.demo")),
 ]
 HUEY = PROJECT_HUEY
-HUEY_STATS = {"filename": str(VAR / "huey-stats.db")}  # its own default: a SQLite file beside the project
+HUEY_STATS = {"filename": str(VAR / "huey-stats.db")}  # the default is a SQLite file beside the project

@@ -1,4 +1,4 @@
-"""A site to measure on: the project on SQLite (WAL) or on a PostgreSQL that waits for the disk, data kept in a folder."""
+"""A site to measure on: the project on SQLite (WAL) or on a PostgreSQL that waits for the disk. Its data is kept."""
 
 import argparse
 import contextlib
@@ -10,7 +10,7 @@ from tests.services import postgres_server
 
 BACKGROUND_TASKS = 10_000_000
 MONITORS = 10_000
-# What a machine of some gigabytes is set to; all else is as PostgreSQL and Django have it.
+# Usual for a machine with some gigabytes; everything else is PostgreSQL's and Django's default.
 POSTGRES_OPTIONS = ("shared_buffers=1GB", "max_wal_size=4GB", "maintenance_work_mem=512MB", "checkpoint_timeout=15min")
 
 
@@ -26,7 +26,7 @@ def arguments(description: str, **defaults: int) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def site(options: argparse.Namespace) -> Iterator[str]:
-    """Sets Django up on the database that these options name, its tables made. Yields the database's name."""
+    """Sets Django up on the database that these options name, with its tables. Yields the database's URL."""
     folder = options.data.resolve() / f"{options.database}-{options.runs}"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What the consumers of the measurements run."""
+"""The tasks that the measurements' consumers run."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from huey.contrib.djhuey import task
 
 @task()
 def work(number: int, milliseconds: float) -> None:
-    """Takes so much time of the processor."""
+    """Takes that much processor time."""
     until = time.thread_time() + milliseconds / 1000
     while milliseconds and time.thread_time() < until:
         pass
@@ -16,7 +16,7 @@ def work(number: int, milliseconds: float) -> None:
 
 @task(context=True)
 def wait(seconds: float, notes: str, task: object) -> None:
-    """Waits, then notes its own id in a file, which tells that it was executed."""
+    """Waits, then notes its own id in a file, which shows that it was executed."""
     time.sleep(seconds)
     file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{task.id}\n".encode())
