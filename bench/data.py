@@ -1,7 +1,7 @@
-"""Generated data, the same on both databases: what looks random is arithmetic on a run's number.
+"""Generated data, the same on both databases: what looks random is computed from a run's number.
 
-Runs of `NAMES` tasks in 90 days, the k-th name with a share of 1/k; a hundredth never started, a fiftieth was stopped.
-A twentieth are runs of `CONTEXT_NAMES` tasks that each have a context instance of their own, as sessions have, and
+The runs are of `NAMES` tasks in 90 days, the k-th name with a share of 1/k; a hundredth never started, a fiftieth was
+stopped. A twentieth are runs of `CONTEXT_NAMES` tasks in which each run has its own context instance, as sessions have;
 another twentieth share a thousand instances. All of it ends at `NOW`.
 """
 
@@ -26,7 +26,7 @@ INGESTOR, COLLECTOR = "gap.models.IngestorSession", "gap.models.CollectorSession
 
 
 def _random(n: str, multiplier: int) -> str:
-    """An SQL expression from 0 to below 1 that spreads evenly over the numbers n."""
+    """An SQL expression whose values, from 0 to below 1, are spread evenly over the numbers n."""
     return f"((({n}) * {multiplier} % 4294967291) / 4294967291.0)"
 
 
@@ -49,7 +49,7 @@ _DIALECT = {
 
 
 def fill(runs: int) -> None:
-    """Makes the runs, once: a database that has them is left as it is."""
+    """Creates the runs; a database that already has them is left as it is."""
     from monitoring.models import BackgroundTask
     from project.demo.models import CollectorSession, IngestorSession
 
@@ -76,7 +76,7 @@ def fill(runs: int) -> None:
 
 
 def _number_on() -> None:
-    """PostgreSQL gives ids from a sequence, which knows nothing of those that were written."""
+    """Resets the sequences that PostgreSQL takes ids from, since rows were written with explicit ids."""
     from django.core.management.color import no_style
 
     from monitoring.models import BackgroundTask
@@ -89,7 +89,7 @@ def _number_on() -> None:
 
 
 def _indexes() -> list[Any]:
-    """Of the run table, those that are there: a filling that was interrupted left it without."""
+    """The indexes that the run table has now: an interrupted `fill` may have left it without some."""
     from monitoring.models import BackgroundTask
 
     with connection.cursor() as cursor:
@@ -98,7 +98,7 @@ def _indexes() -> list[Any]:
 
 
 def analyze(*models: Any) -> None:
-    """All tables, or those of these models: the runs' takes a minute."""
+    """Analyzes all tables, or only those of these models: the run table takes a minute."""
     command = "ANALYZE" if connection.vendor == "sqlite" else "VACUUM (ANALYZE)"
     with connection.cursor() as cursor:
         for table in [model._meta.db_table for model in models] or [""]:
@@ -152,7 +152,7 @@ def _insert(first: int, last: int, runs: int) -> None:
 
 
 def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> None:
-    """Replaces all monitors, due now: so great a share of them fail. `crons` is how many different schedules there are."""
+    """Replaces all monitors by ones that are due now, of which a share fails. `crons` is the number of schedules."""
     from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 
     replaced = (Delivery, Message, Alert, Incident, MonitorState, Monitor)
@@ -180,7 +180,7 @@ def watch(monitors: int, failing: float, contexts: int = 0, crons: int = 24) -> 
 
 
 def let_fail(monitors: int) -> None:
-    """The first so many, by their names, as a round finds it; the others are fine."""
+    """Lets a round find that the first `monitors`, by name, fail and that the others are fine."""
     from django.db.models import Case, JSONField, Value, When
 
     from monitoring.models import Alert, Delivery, Incident, Monitor, MonitorState
@@ -195,7 +195,7 @@ def let_fail(monitors: int) -> None:
 
 
 def look_back(incidents: int) -> None:
-    """A past for the monitors: closed incidents, each with an alert, a delivery and a mail of 8 kB; then a tick."""
+    """Gives the monitors a past: closed incidents, each with an alert, a delivery and a mail of 8 kB; then ticks."""
     from monitoring.models import Alert, Delivery, Incident, Message, Monitor
     from monitoring.tick import tick
     from monitoring.values.facts import AlertKind, Facts
@@ -261,7 +261,7 @@ def look_back(incidents: int) -> None:
 
 
 def plan_all() -> None:
-    """Each monitor is due, at its schedule's last moment, whatever became of it before."""
+    """Makes each monitor due at its schedule's latest moment, whatever its state was before."""
     from monitoring.models import Monitor, MonitorState
     from monitoring.values.schedule import parse_schedule
 
@@ -288,7 +288,7 @@ def _context(n: int) -> dict[str, Any]:
 
 
 def checks(monitors: int, context: str = "", lookbacks: Sequence[float] = LOOKBACKS) -> list[Any]:
-    """What `evaluate` is asked, each name looked for in one of these windows; of a context model if one is named."""
+    """Checks for `evaluate`, each with one of these lookbacks, and with a context model if one is named."""
     from monitoring.values.expectation import Expectation
     from monitoring.values.outcome import Check
     from monitoring.values.run_event import RunStatus

@@ -30,7 +30,7 @@ Measured = dict[str, list[dict[str, float]]]
 
 
 def run(module: str, *arguments: str, **environment: str) -> str:
-    """What a module of this folder prints, run in a process and a folder of its own."""
+    """Runs a module of this folder in a separate process and folder, and returns what it prints."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         done = subprocess.run(
             [sys.executable, "-m", f"bench.{module}", *arguments],
@@ -48,7 +48,7 @@ def run(module: str, *arguments: str, **environment: str) -> str:
 
 
 class Bench:
-    """The sections, on one database."""
+    """The sections, measured on one database."""
 
     def __init__(self, database: str, rounds: int, environment: dict[str, str]) -> None:
         self._database, self._rounds, self._environment = database, rounds, environment
@@ -72,7 +72,7 @@ class Bench:
         self._lose("load", "load=180")
 
     def _compare(self, section: str, tasks: int, milliseconds: float, recorders: tuple[str, ...]) -> None:
-        """All variants in turn, so that what else the machine does meets all of them."""
+        """Measures all variants in turn, so that other load on the machine affects all of them."""
         measured: Measured = {recorder: [] for recorder in recorders}
         for _ in range(self._rounds):
             for recorder, results in measured.items():
@@ -108,7 +108,7 @@ class Bench:
 
 
 def compared(measured: Measured, tasks: int) -> str:
-    """Medians, and their ratio to plain Huey; the last column's is that of each round's own two."""
+    """Medians and their ratio to plain Huey; `× plain by round` is the median of the ratios within each round."""
     plain = measured["plain"]
     rows = []
     for recorder, results in measured.items():

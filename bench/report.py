@@ -13,7 +13,7 @@ from typing import Any
 
 
 def timed(what: Callable[[], Any], times: int) -> list[float]:
-    """Seconds of each time, after one that does not count."""
+    """The seconds that each call took, after one that does not count."""
     what()
     taken = []
     for _ in range(times):
@@ -33,12 +33,12 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    """By the nearest rank: the shortest that so many of them do not exceed."""
+    """By nearest rank: the shortest that this share of them does not exceed."""
     return sorted(seconds)[max(ceil(len(seconds) * share), 1) - 1]
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table that is aligned in a terminal too."""
+    """A Markdown table that is also aligned in a terminal."""
     cells = [list(headings), *([_shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     lines = [
@@ -61,7 +61,7 @@ def _shown(cell: Any) -> str:
 
 
 def keep(options: argparse.Namespace, name: str, text: str, figures: dict[str, Any]) -> None:
-    """Prints the text, and writes it and the figures to the folder of results."""
+    """Prints the text, and writes it and the figures to the results folder."""
     import django
     from django.db import connection
 
