@@ -300,8 +300,7 @@ def _sighting_of_raised(meaning: Meaning, task: Any, error: BaseException, now: 
 
 def _known(task: Any) -> Known:
     """What is known of a task that is seen for the first time; also kept on the task."""
-    # A task that asks for itself may be among its own arguments while it runs.
-    args, kwargs = tuple(task.args), {name: value for name, value in task.kwargs.items() if value is not task}
+    args, kwargs = tuple(task.args), dict(task.kwargs)
     known = Known(task.id, task.name, (task.__class__, args, kwargs))
     # Arguments that can change are written down at once, so that changing them later does not change the record. They
     # are not held either: they may be large, and thousands wait while the database is away.

@@ -43,8 +43,8 @@ class RunEvent(NamedTuple):
     `attempts` is 1 for an event that starts an attempt, else 0, so that their sum is the number of attempts. An end may
     be reported by another process than its start, and that start may never arrive; such an end has `attempts_at_least`
     instead. `earlier_errors` has a line for each failed attempt that was followed by another. `worker` is the process
-    that runs it, by the name under which it beats; empty: no process answers for the run. Times are aware. Texts are
-    already cut, masked and storable.
+    that runs it, by the name under which it beats, or the queue in which it waits; empty: no process answers for the
+    run. Times are aware. Texts are already cut, masked and storable.
     """
 
     task_id: str
