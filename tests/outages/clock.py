@@ -35,20 +35,11 @@ SOON = 90  # seconds: a monitor of each minute is due again by then
 def clock_is_set(case: Case, seconds: float, broken: Broken, load: Load) -> None:
     """Nobody may hear of anything but the tasks that fail, which are due for the first time after each step."""
     User.objects.create_superuser("root", "root@example.com")  # would hear that monitoring was down
-    for number in range(STEADY):
-        make_monitor(
-            f"steady {number}",
-            task_name="note_in",
-            # It runs some times a second, so that now and then a check finds a run that is not over yet.
-            expected_statuses=["Completed", "Running"],
-            lookback_hours=LOOKBACK_MINUTES / 60,
-            schedule="* * * * *",
-            notify_to=list(EVERYBODY),
-        )
     expected: set[Said] = set()
     with mail_server() as mail, World(mail, kills=0, seed=0).consumer():
         load.start()
         wait_for(lambda: load.executed >= AT_FIRST, 30)
+        _watch_what_runs()
         run, let_it_end = begin_a_long_run(load.folder / "pipe")
         time.sleep(seconds)  # real time is the subject; by then there was a round, and the worker judges who is lost
         for number, (step, set_the_clock) in enumerate({"forwards": broken.go_down, "back": broken.come_back}.items()):
@@ -66,6 +57,20 @@ def clock_is_set(case: Case, seconds: float, broken: Broken, load: Load) -> None
             wait_for(lambda: not left(load, run), SETTLED_WITHIN)
     case.count(tally(expected, mail.received))
     count_runs(case, load, run)
+
+
+def _watch_what_runs() -> None:
+    """Not before it runs: a check at a full minute that comes before would rightly find nothing."""
+    for number in range(STEADY):
+        make_monitor(
+            f"steady {number}",
+            task_name="note_in",
+            # It runs some times a second, so that now and then a check finds a run that is not over yet.
+            expected_statuses=["Completed", "Running"],
+            lookback_hours=LOOKBACK_MINUTES / 60,
+            schedule="* * * * *",
+            notify_to=list(EVERYBODY),
+        )
 
 
 def _told(case: Case, step: str, expected: set[Said], names: list[str], mail: MailServer) -> None:
