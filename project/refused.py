@@ -26,7 +26,9 @@ def refusal(environ: dict[str, Any]) -> str:
         WSGIRequest(dict(environ))  # a copy, since WSGIRequest writes into it
     except Exception:  # such as a charset that is a Python codec but no text encoding: hex, zlib
         return "This is no request that could be read"
-    # Django reads it as NUL, which PostgreSQL accepts in no text, not even in the session key it is asked for.
+    # Django reads these as NUL, which PostgreSQL accepts in no text, not even in the session key it is asked for.
     if "\\000" in environ.get("HTTP_COOKIE", ""):
         return "A cookie holds a NUL"
+    if "%00" in environ.get("QUERY_STRING", ""):
+        return "A parameter holds a NUL"
     return ""

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 
 from monitoring.models import DependentTask, Monitor
 from monitoring.models.monitor import default_time_zone
-from monitoring.values.expectation import ConfigError, Expectation, parse_json
+from monitoring.values.expectation import ConfigError, Expectation, name_problem, parse_json
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 
@@ -205,6 +205,27 @@ class DependentTaskForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ["task_name", "position"]
         widgets = {"position": forms.NumberInput({"class": "vIntegerField", "aria-label": "Position"})}
         help_texts = {"position": "The lowest comes first; of equal ones the one that was added first."}
+
+    def clean_task_name(self) -> str:
+        name: str = self.cleaned_data["task_name"]
+        if problem := name_problem(name):
+            raise ValidationError(f"The task name {problem}.")
+        return name
+
+
+class DependentTaskFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+    """Refuses a task that is named twice, which a configuration cannot say."""
+
+    def clean(self) -> None:
+        super().clean()
+        named: set[str] = set()
+        for form in self.forms:
+            name = form.cleaned_data.get("task_name")
+            if not name or form in self.deleted_forms:
+                continue
+            if name in named:
+                form.add_error("task_name", "This task is named above.")
+            named.add(name)
 
 
 class ImportForm(forms.Form):

@@ -31,6 +31,7 @@ from monitoring.admin.forms import (
     TASK_NAMES,
     ZONES,
     DependentTaskForm,
+    DependentTaskFormSet,
     ImportForm,
     MonitorForm,
 )
@@ -105,6 +106,7 @@ class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Djan
 
     model = DependentTask
     form = DependentTaskForm
+    formset = DependentTaskFormSet
     extra = 3
     verbose_name_plural = "Dependent tasks: the mails list what may be delayed or fail with it"
 

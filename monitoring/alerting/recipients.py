@@ -9,6 +9,7 @@ from django.db.models import Max
 
 from monitoring.models import Delivery, Incident, Message
 from monitoring.values.incident import IncidentState
+from monitoring.values.text import storable
 
 
 def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[int, tuple[str, ...]]:
@@ -21,8 +22,11 @@ def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[i
 
 
 def last_messages(addresses: Sequence[str], using: str) -> dict[str, Message]:
-    """By address, the newest message to it, without its text; addresses without any are left out."""
-    to_these = Message.objects.using(using).filter(address__in=addresses).order_by()
+    """By address, the newest message to it, without its text; addresses without any are left out.
+
+    Addresses may be as somebody typed them.
+    """
+    to_these = Message.objects.using(using).filter(address__in=map(storable, addresses)).order_by()
     newest = [row["newest"] for row in to_these.values("address").annotate(newest=Max("pk"))]
     messages = Message.objects.using(using).defer("text", "html").filter(pk__in=newest)
     return {message.address: message for message in messages}

@@ -38,8 +38,7 @@ def add_back_test_options(parser: CommandParser) -> None:
 
 
 def refuse_nonsense(options: dict[str, Any]) -> None:
-    config = options["config"]
-    since, schedule = (options[name] is not None for name in ("since", "schedule"))  # given but empty counts too
+    config, since, schedule = (options[name] is not None for name in ("config", "since", "schedule"))
     if since and options["itself"]:
         raise CouldNotTell("--self asks whether the monitor works now: it has no --since")
     if schedule and not config:

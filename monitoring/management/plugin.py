@@ -127,7 +127,8 @@ def read_config(path: str, option: str) -> tuple[Expectation, ...]:
     try:
         return parse_json(Path(path).read_bytes())
     except OSError as error:
-        raise CouldNotTell(f"{path}: {error.strerror}; {option} takes a JSON file, or - for standard input") from None
+        given = path or "''"
+        raise CouldNotTell(f"{given}: {error.strerror}; {option} takes a JSON file, or - for standard input") from None
 
 
 def written(instant: datetime | None) -> str:

@@ -194,6 +194,15 @@ def _name(value: object) -> str:
     return storable(value)
 
 
+def name_problem(value: object) -> str:
+    """What is wrong with the name of a task; empty if nothing is."""
+    try:
+        _name(value)
+    except _Refused as refusal:
+        return str(refusal)
+    return ""
+
+
 def _status(value: object) -> RunStatus:
     if isinstance(value, str) and value.lower() in _STATUSES:
         return _STATUSES[value.lower()]

@@ -377,6 +377,38 @@ def test_save_as_new_copies_a_monitor_with_its_dependents(client: Client) -> Non
     assert [each.task_name for each in monitor.dependent_tasks.all()] == ["update_dashboard"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"name": "nightly"}, {"name": "Copy", "schedule": "at noon"}], ids=["name", "schedule"]
+)
+def test_save_as_new_shows_the_form_again_if_something_is_wrong(client: Client, wrong: dict[str, str]) -> None:
+    monitor = make_monitor("nightly")
+    page = client.post(change_page(monitor), GIVEN | wrong | {"_saveasnew": "1"})
+    assert page.status_code == 200
+    assert page.context["adminform"].form.errors.keys() == {list(wrong)[-1]}
+    assert Monitor.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [((" ",), "The task name is empty."), (("report", "report"), "This task is named above.")],
+    ids=["blank", "twice"],
+)
+def test_a_dependent_task_is_named_as_in_a_configuration(client: Client, names: tuple[str, ...], problem: str) -> None:
+    rows = {"dependent_tasks-TOTAL_FORMS": str(len(names)), "dependent_tasks-INITIAL_FORMS": "0"}
+    for number, name in enumerate(names):
+        rows |= {f"dependent_tasks-{number}-task_name": name, f"dependent_tasks-{number}-position": "0"}
+    page = client.post(ADD, GIVEN | rows)
+    (formset,) = page.context["inline_admin_formsets"]
+    assert formset.formset.forms[-1].errors == {"task_name": [problem]}
+    assert not Monitor.objects.exists()
+
+
+def test_addresses_that_no_database_can_hold_are_refused(client: Client) -> None:
+    monitor = make_monitor()
+    page = client.post(change_page(monitor), GIVEN | {"notify_to": "a\0@example.com"})
+    assert page.context["adminform"].form.errors.keys() == {"notify_to"}
+
+
 def test_a_form_opened_before_the_checker_wrote_and_saved_after_loses_neither_side(client: Client) -> None:
     monitor = make_monitor(schedule="35 8 * * *", time_zone="Europe/Berlin", lookback_hours=2)
     form = client.get(change_page(monitor)).context["adminform"].form

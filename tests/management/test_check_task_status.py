@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from monitoring.models import Alert, Message
-from tests.factories import make_run
+from tests.factories import make_monitor, make_run
 from tests.smtp import send_through
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +95,17 @@ def test_a_file_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> N
     code, _, said = check(config=str(tmp_path / "absent.json"))
     assert code == 3
     assert said.startswith(f"{tmp_path / 'absent.json'}: No such file or directory; --config takes a JSON file")
+
+
+@pytest.mark.parametrize("options", [{}, {"since": "1d", "schedule": "@hourly"}], ids=["now", "back-test"])
+def test_an_empty_name_of_a_config_is_not_taken_for_all_monitors(options: dict[str, str]) -> None:
+    """As from a shell variable that is not set."""
+    monitor = make_monitor(notify_to=["ops@example.com"])
+    code, _, said = check(config="", **options)
+    assert (code, said[:2]) == (3, "''")
+    assert "--config takes a JSON file" in said
+    assert not Alert.objects.exists()
+    assert check(config="", monitor=[monitor.name])[0] == 3
 
 
 def test_the_config_can_come_from_standard_input(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ class Command(PluginCommand):
             self._check_itself(now, options["format"])
         elif options["since"] is not None:
             report_back_test(self, _trials(options), options["since"], now, options["format"])
-        elif options["config"]:
+        elif options["config"] is not None:
             expectations = read_config(options["config"], "--config")
             found = judge_config(expectations, now) if options["dry_run"] else check_config(expectations, now)
             self._report(found, [], now, **options)
@@ -142,7 +142,7 @@ def _why(judged: Judged) -> str:
 
 def _refuse_several(options: dict[str, Any]) -> None:
     """Refuses what the parser does, also through `call_command`."""
-    if sum(map(bool, (options["monitor"], options["config"], options["itself"]))) > 1:
+    if sum(map(bool, (options["monitor"], options["config"] is not None, options["itself"]))) > 1:
         raise CouldNotTell("--monitor, --config and --self exclude each other")
 
 
@@ -160,7 +160,7 @@ def _monitors(names: list[str]) -> list[Monitor]:
 
 
 def _trials(options: dict[str, Any]) -> list[Trial]:
-    if options["config"]:
+    if options["config"] is not None:
         return trials_of_config(options["config"], options["schedule"])
     return [trial_of(monitor) for monitor in _monitors(named(options))]
 
