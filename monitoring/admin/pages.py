@@ -60,7 +60,7 @@ class KeyedList(ChangeList):
     def candidates(self) -> tuple[QuerySet[Any], int | None]:
         """The rows that the page is taken from, nearest first, and the key from which the next page must go on."""
         rows, every = self._beyond(self.queryset), self._beyond(self.root_queryset)
-        if not (self.has_active_filters or self.query):
+        if not self.is_filtered:
             return rows, None
         ahead = self._looks_until(every)
         if ahead is None:
@@ -78,6 +78,18 @@ class KeyedList(ChangeList):
             return self.newer_than + LOOKED_AT + 1
         nearest = self.older_than or every.values_list("pk", flat=True).first()
         return None if nearest is None else nearest - LOOKED_AT - (0 if self.older_than is None else 1)
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.has_active_filters or self.query)
+
+    def how_many(self) -> str:
+        """Of a filtered list never how many rows match: to count them, the whole table would have to be read."""
+        if not self.is_filtered:
+            return self.counted()
+        if self.result_list or self.looked_until:
+            return f"{len(self.result_list)} shown of {self.counted()} in all"
+        return f"No {'more ' if self.newest else ''}{self.opts.verbose_name_plural} match."
 
     def counted(self) -> str:
         number = self.root_queryset.order_by()[: COUNTED + 1].count()

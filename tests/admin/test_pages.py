@@ -180,6 +180,20 @@ def test_what_there_is_is_counted_only_so_far(client: Client, monkeypatch: Any) 
         assert page(client).counted() == expected
 
 
+def test_a_filtered_list_says_how_many_rows_it_shows_and_of_how_many(client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(pages, "LOOKED_AT", 5)
+    for number in range(8):
+        make_run(f"run {number}", "Stopped" if number in (6, 0) else "Completed")
+    assert page(client, q="run 6").how_many() == "1 shown of 8 runs in all"
+    assert page(client, q="zzz").how_many() == "No runs match."
+    assert "No runs match." in client.get(RUNS, {"q": "zzz"}).content.decode()
+    stopped = page(client, status__exact="Stopped")
+    assert stopped.how_many() == "1 shown of 8 runs in all"
+    assert page(client, status__exact="Queued").how_many() == "0 shown of 8 runs in all", "it goes on with older ones"
+    older = page(client, f"{RUNS}{page(client, status__exact='Queued').older}")
+    assert (older.how_many(), older.older) == ("No more runs match.", "")
+
+
 @pytest.mark.parametrize(
     "query", [{}, {"status__exact": "Stopped"}, {"q": "daily"}, {"older_than": "999"}, {"newer_than": "1"}]
 )
