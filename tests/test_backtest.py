@@ -215,7 +215,7 @@ def test_a_history_that_is_shorter_than_what_was_asked_is_said_to_be_and_nothing
         ({"task_name": "other"}, "no run of “other” is recorded"),
         ({"schedule": "0 0 1 1 *"}, "it is not due once in the last day"),
         ({"context_model": "gap.models.Gone"}, "context model 'gap.models.Gone': "),
-        ({"schedule": "nonsense"}, "the monitor 'daily report' cannot be read: 'nonsense' does not have five fields"),
+        ({"schedule": "nonsense"}, "the monitor 'daily report' cannot be read: 'nonsense' has 1 field instead of 5"),
         ({"expected_statuses": ["Nope"]}, "the monitor 'daily report' cannot be read: 'Nope'"),
     ],
 )

@@ -1,6 +1,7 @@
 """The admin's forms, which say only how settings are typed; Monitor.clean says what is valid."""
 
 import re
+from itertools import chain
 from typing import Any
 
 from django import forms
@@ -10,9 +11,10 @@ from django.utils.html import format_html
 
 from monitoring.models import DependentTask, Monitor
 from monitoring.models.monitor import default_time_zone
-from monitoring.values.expectation import ConfigError, Expectation, name_problem, parse_json
+from monitoring.values.expectation import ConfigError, Expectation, Problem, name_problem, parse_json
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
+from monitoring.values.text import sentence
 
 # The ids of the suggestion lists, which the page holds once; see datalists.html.
 TASK_NAMES, CONTEXT_MODELS, CONTEXT_TYPES, ZONES = (
@@ -179,10 +181,10 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
         return [*(status for status in before if status in chosen), *(each for each in chosen if each not in before)]
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """Drops the list index: it says nothing beside a form's field, and the problem names the value."""
+        """Makes sentences of what Monitor.clean says, and drops list indexes: the problem names the value."""
         if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
-            for problem in error.error_dict.get("notify_to", []) + error.error_dict.get("expected_statuses", []):
-                problem.message = _INDEX.sub("", str(problem.message))
+            for problem in chain.from_iterable(error.error_dict.values()):
+                problem.message = sentence(_INDEX.sub("", str(problem.message)))
         super().add_error(field, error)
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -250,14 +252,19 @@ class ImportForm(forms.Form):
         try:
             self.expectations = parse_json(text)
         except ConfigError as error:
-            raise ValidationError([str(problem) for problem in error.problems]) from None
+            raise ValidationError(list(map(config_problem, error.problems))) from None
         return text
 
     def clean(self) -> None:
         super().clean()
-        if not {"schedule", "time_zone"} <= self.cleaned_data.keys():
-            return
+        typed = self.cleaned_data
         try:
-            self.parsed_schedule = parse_schedule(self.cleaned_data["schedule"], self.cleaned_data["time_zone"])
+            self.parsed_schedule = parse_schedule(typed.get("schedule", ""), typed.get("time_zone", ""))
         except InvalidSchedule as error:
-            self.add_error(error.field, str(error))
+            for field in error.problems.keys() & typed.keys():  # the others are said to be missing
+                self.add_error(field, sentence(error.problems[field]))
+
+
+def config_problem(problem: Problem) -> str:
+    """A problem of a configuration beside a form's field; one with a place begins with a name as it is written."""
+    return str(problem) if problem.task else sentence(str(problem))

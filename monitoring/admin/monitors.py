@@ -34,6 +34,7 @@ from monitoring.admin.forms import (
     DependentTaskFormSet,
     ImportForm,
     MonitorForm,
+    config_problem,
 )
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
 from monitoring.admin.parts import message_badge, overview_link, table, zone_of
@@ -377,7 +378,7 @@ def _planned(form: ImportForm) -> list[Change]:
         return plan_import(form.expectations, form.parsed_schedule)
     except ConfigError as error:
         for problem in error.problems:
-            form.add_error("config", str(problem))
+            form.add_error("config", config_problem(problem))
         return []
 
 

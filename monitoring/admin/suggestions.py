@@ -29,6 +29,7 @@ from monitoring.models.monitor import default_time_zone
 from monitoring.values.habit import Habit
 from monitoring.values.proposal import Proposal
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
+from monitoring.values.text import sentence
 
 TASKS_SHOWN = 25  # on a page: up to a few hundred runs of each are read
 AFTER = "after"  # the name after which a page begins
@@ -118,7 +119,7 @@ def _part(shown: Monitor, suggestion: Suggestion | None, *, may_change: bool) ->
         if not _is_as_suggested(shown, suggestion.proposal):
             button = _button(TAKE_OVER, "Take over")
     elif suggestion:
-        said = format_html("<p>{}{}.</p>", suggestion.problem[0].upper(), suggestion.problem[1:])
+        said = format_html("<p>{}</p>", sentence(suggestion.problem))
     return format_html('<div id="mon-suggested">{}{}</div>', said, button if may_change else "")
 
 

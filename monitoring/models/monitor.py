@@ -87,9 +87,10 @@ class Monitor(models.Model):
         try:
             self.schedule = parse_schedule(self.schedule, self.time_zone).text
         except InvalidSchedule as error:
-            problems.setdefault(error.field, []).append(str(error))
+            for field, text in error.problems.items():
+                problems.setdefault(field, []).append(text)
         if self.repeat == Repeat.HOURS and not self.repeat_hours:
-            problems.setdefault("repeat_hours", []).append("say how many hours")
+            problems.setdefault("repeat_hours", []).append("enter the number of hours")
         if problems:
             raise ValidationError(problems)
 
@@ -166,4 +167,4 @@ class MonitorState(models.Model):
         indexes = [models.Index(fields=["next_check_at", "monitor"], name="monitoring_state_due")]
 
     def __str__(self) -> str:
-        return f"state of {self.monitor_id}"
+        return str(self.monitor)

@@ -35,7 +35,9 @@ MACROS = {
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 LONGEST_INTERVAL = timedelta(days=3660)
 LONGEST_TEXT = 200
-HINT = "write five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"
+EXAMPLES = "five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"
+HINT = f"write {EXAMPLES}"
+ZONES = "an IANA name such as 'Europe/Berlin' or 'UTC'"
 
 # A wall is what a clock on the wall shows: a time without a zone, which in a given zone is zero, one or two instants.
 _ANCHOR = datetime(2000, 1, 1)  # noqa: DTZ001
@@ -46,16 +48,14 @@ _MINUTE = timedelta(minutes=1)
 
 
 class InvalidSchedule(ValueError):
-    """A text that is not a schedule or not a zone; the message says what is wrong and what would be right.
+    """A text that is not a schedule, a zone that is none, or both.
 
-    `field` says which of the two it was, by its name in a monitor.
+    `problems` say what is wrong and what would be right, by the name of the monitor's field: `schedule`, `time_zone`.
     """
 
-    field = "schedule"
-
-
-class InvalidZone(InvalidSchedule):
-    field = "time_zone"
+    def __init__(self, problems: dict[str, str]):
+        self.problems = problems
+        super().__init__("; ".join(problems.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +180,29 @@ def _zones() -> set[str]:
 @lru_cache(maxsize=20_000)
 def parse_schedule(text: str, zone: str) -> Schedule:
     """Raises InvalidSchedule if the text is no schedule or is never due, or if the zone is not known."""
-    if zone not in _zones():
-        raise InvalidZone(f"{head(zone, 60)!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'")
     text = "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
-    schedule = Schedule(text, zone)
-    if problem := _problem_of_form(text) or _problem_of_times(schedule):
-        raise InvalidSchedule(f"{head(text, 60)!r} {problem}")
+    zone_problem = _problem_of_zone(zone)
+    schedule = Schedule(text, "UTC" if zone_problem else zone)
+    found = {"schedule": _problem_of_text(schedule), "time_zone": zone_problem}
+    if problems := {field: problem for field, problem in found.items() if problem}:
+        raise InvalidSchedule(problems)
     return schedule
 
 
+def _problem_of_zone(zone: str) -> str:
+    if zone in _zones():
+        return ""
+    return f"{head(zone, 60)!r} is not a time zone; write {ZONES}" if zone else f"enter a time zone: {ZONES}"
+
+
+def _problem_of_text(schedule: Schedule) -> str:
+    if not schedule.text:
+        return f"enter a schedule: {EXAMPLES}"
+    problem = _problem_of_form(schedule.text) or _problem_of_times(schedule)
+    return f"{head(schedule.text, 60)!r} {problem}" if problem else ""
+
+
 def _problem_of_form(text: str) -> str:
-    if not text:
-        return f"is empty; {HINT}"
     if "\n" in text:
         return f"is more than one line; {HINT}"
     if len(text) > LONGEST_TEXT:
@@ -208,10 +219,22 @@ def _problem_of_times(schedule: Schedule) -> str:
         number, unit = _interval(schedule.text)
         fits = 1 <= number <= LONGEST_INTERVAL // UNITS[unit]
         return "" if fits else f"is not between a minute and {LONGEST_INTERVAL.days} days"
-    if (fields := len(schedule._cron.split())) != 5:
-        return f"does not have five fields but {fields}; {HINT}"
+    fields = schedule._cron.split()
+    if len(fields) != 5:
+        return f"has {len(fields)} field{'' if len(fields) == 1 else 's'} instead of 5; {HINT}"
     try:
         comes = schedule.next_after(_ANCHOR.replace(tzinfo=UTC))
     except CronSimError as error:
+        if str(error) == "Bad day-of-month" and _is_day(fields[2]):
+            return "never occurs: there is no such date"
         return f"has a {str(error).lower()}; {HINT}"
-    return "" if comes else "never comes"
+    return "" if comes else "never occurs"
+
+
+def _is_day(field: str) -> bool:
+    """Cronsim says "bad day" both of a day that no month has and of one that only the named months lack."""
+    try:
+        CronSim(f"0 0 {field} * *", _ANCHOR)
+    except CronSimError:
+        return False
+    return True

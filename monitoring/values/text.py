@@ -50,6 +50,11 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(one_line, text.split("\n")))
 
 
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop: for a page what a terminal prints after a colon."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def written_span(span: timedelta) -> str:
     """`0.8 s`, `4 min 12 s`, `3 h 5 min`, `2 d 3 h`: its two largest units."""
     if span < timedelta(seconds=0.1):

@@ -8,6 +8,7 @@ from monitoring.models import Monitor
 from monitoring.values.expectation import ConfigError, parse_expectation
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
+from monitoring.values.text import sentence
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +69,7 @@ def test_a_field_says_what_the_configuration_would_say_and_nothing_else(
         words = ["required: name at least one status"]
     else:
         words = [problem.text for problem in refused.value.problems]
+    words = [sentence(each) for each in words]
     typed = "\n".join(given) if field == "notify_to" else given
     assert errors_of(**{field: typed}) == {field: words}
 
@@ -90,25 +92,32 @@ def test_a_schedule_is_refused_in_its_own_words_at_the_field_that_is_wrong(
 ) -> None:
     with pytest.raises(InvalidSchedule) as refused:
         parse_schedule(schedule, zone)
-    assert errors_of(schedule=schedule, time_zone=zone) == {field: [str(refused.value)]}
+    assert errors_of(schedule=schedule, time_zone=zone) == {field: [sentence(str(refused.value))]}
+
+
+def test_a_wrong_zone_does_not_hide_a_wrong_schedule() -> None:
+    found = errors_of(schedule="99 * * * *", time_zone="Mars")
+    assert found["schedule"][0].startswith("'99 * * * *' has a bad minute; ")
+    assert found["time_zone"][0].startswith("'Mars' is not a time zone; ")
+    assert found.keys() == {"schedule", "time_zone"}
 
 
 def test_a_task_name_is_required_in_the_words_of_the_configuration() -> None:
-    assert errors_of(task_name="") == {"task_name": ["the task name is empty"]}
+    assert errors_of(task_name="") == {"task_name": ["The task name is empty."]}
 
 
 def test_an_address_that_is_none_is_named_and_all_that_was_typed_stays() -> None:
     form = form_of(notify_to="ops@example.com\nnobody\n@, me")
     assert list(form.errors["notify_to"]) == [
-        "'nobody' is not an e-mail address",
-        "'@' is not an e-mail address",
-        "'me' is not an e-mail address",
+        "'nobody' is not an e-mail address.",
+        "'@' is not an e-mail address.",
+        "'me' is not an e-mail address.",
     ]
     assert "ops@example.com\nnobody\n@, me" in str(form["notify_to"])
 
 
 def test_every_so_many_hours_needs_the_hours() -> None:
-    assert errors_of(repeat="hours") == {"repeat_hours": ["say how many hours"]}
+    assert errors_of(repeat="hours") == {"repeat_hours": ["Enter the number of hours."]}
 
 
 def test_blanks_around_a_task_name_are_part_of_it() -> None:
@@ -167,8 +176,27 @@ def test_an_import_that_is_refused_says_each_problem_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "zone", "field"), [("tomorrow", "UTC", "schedule"), ("@daily", "Mars/Olympus", "time_zone")]
+    ("schedule", "zone", "fields"),
+    [
+        ("tomorrow", "UTC", {"schedule"}),
+        ("@daily", "Mars/Olympus", {"time_zone"}),
+        ("99 * * * *", "Mars", {"schedule", "time_zone"}),
+        ("99 * * * *", "", {"schedule", "time_zone"}),
+        ("", "Mars", {"schedule", "time_zone"}),
+    ],
 )
-def test_an_import_needs_a_schedule_and_a_zone(schedule: str, zone: str, field: str) -> None:
+def test_an_import_needs_a_schedule_and_a_zone_and_says_both_at_once(
+    schedule: str, zone: str, fields: set[str]
+) -> None:
     form = ImportForm({"config": '{"a": {"expected_statuses": []}}', "schedule": schedule, "time_zone": zone})
-    assert set(form.errors) == {"config", field}
+    assert set(form.errors) == {"config", *fields}
+    assert all(len(form.errors[field]) == 1 for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{}", "The configuration is empty: name at least one task."), ('{"a": {}}', "a.expected_statuses: required: ")],
+)
+def test_a_problem_beside_the_json_is_a_sentence_unless_it_begins_with_a_tasks_name(text: str, said: str) -> None:
+    form = ImportForm({"config": text, "schedule": "@daily", "time_zone": "UTC"})
+    assert form.errors["config"][0].startswith(said)

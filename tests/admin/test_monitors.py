@@ -248,7 +248,7 @@ def test_a_refused_form_loses_nothing_that_was_typed(client: Client) -> None:
     }
     page = client.post(ADD, GIVEN | typed)
     html = unescape(page.content.decode())
-    assert "does not have five fields but 6" in html
+    assert "has 6 fields instead of 5" in html
     assert "'nobody' is not an e-mail address" in html
     for text in ("35 8 * * * *", "ops@example.com\nnobody", 'value="a <b>"', 'value="send_report_emails"', 'value="7"'):
         assert text in html

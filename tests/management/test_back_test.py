@@ -140,7 +140,7 @@ def test_nonsense_is_refused_in_words(options: dict[str, Any], said: str) -> Non
 def test_a_schedule_that_is_none_is_refused_in_its_own_words(config: Callable[..., str]) -> None:
     called = back_test(config=config("a"), schedule="nonsense")
     assert called.code == 3
-    assert called.said.startswith("Nothing was tried: 'nonsense' does not have five fields but 1")
+    assert called.said.startswith("Nothing was tried: 'nonsense' has 1 field instead of 5")
 
 
 def test_it_ends_so_as_a_process_too(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def test_a_configuration_with_a_mistake_is_refused_whole(config: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--schedule=0 35 8 * * *"], "does not have five fields but 6"),
-        (["--schedule=0 0 30 2 *"], "has a bad day-of-month"),
+        (["--schedule=0 35 8 * * *"], "has 6 fields instead of 5"),
+        (["--schedule=0 0 30 2 *"], "never occurs: there is no such date"),
         (["--schedule=@daily", "--time-zone=Berlin"], "'Berlin' is not a time zone"),
     ],
 )

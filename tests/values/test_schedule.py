@@ -173,15 +173,15 @@ def test_a_list_of_all_minutes_is_not_too_long() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "'' is empty; write five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"),
-        (" \n\t ", "'' is empty"),
-        ("* * * * * *", "does not have five fields but 6"),
-        ("0 35 8 * * *", "does not have five fields but 6"),
-        ("35 8 * *", "does not have five fields but 4"),
-        ("daily", "does not have five fields but 1"),
-        ("every 30 seconds", "does not have five fields but 3"),
-        ("every 1.5 hours", "does not have five fields but 3"),
-        ("every -1 hours", "does not have five fields but 3"),
+        ("", "enter a schedule: five crontab fields such as '35 8 * * *', @daily, or 'every 30 minutes'"),
+        (" \n\t ", "enter a schedule"),
+        ("* * * * * *", "has 6 fields instead of 5"),
+        ("0 35 8 * * *", "has 6 fields instead of 5"),
+        ("35 8 * *", "has 4 fields instead of 5"),
+        ("daily", "has 1 field instead of 5; write five crontab fields"),
+        ("every 30 seconds", "has 3 fields instead of 5"),
+        ("every 1.5 hours", "has 3 fields instead of 5"),
+        ("every -1 hours", "has 3 fields instead of 5"),
         ("60 * * * *", "has a bad minute"),
         ("0 24 * * *", "has a bad hour"),
         ("0 0 0 * *", "has a bad day-of-month"),
@@ -194,9 +194,11 @@ def test_a_list_of_all_minutes_is_not_too_long() -> None:
         ("1,, * * * *", "has a bad minute"),
         ("-5 * * * *", "has a bad minute"),
         ("0 0 ? * *", "has a bad day-of-month"),
-        ("0 0 30 2 *", "has a bad day-of-month"),
-        ("0 0 31 2,4,6,9,11 *", "has a bad day-of-month"),
-        ("0 0 */31 2 MON#5", "never comes"),
+        ("0 0 30 2 *", "'0 0 30 2 *' never occurs: there is no such date"),
+        ("0 0 31 2,4,6,9,11 *", "never occurs: there is no such date"),
+        ("0 0 32 2 *", "has a bad day-of-month"),
+        ("0 0 31 13 *", "has a bad month"),
+        ("0 0 */31 2 MON#5", "never occurs"),
         ("@reboot", "'@reboot' is not a schedule; there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly"),
         ("@every 5m", "is not a schedule; there are @hourly"),
         ("@", "is not a schedule"),
@@ -245,17 +247,26 @@ def test_the_greatest_and_the_least_are_taken(text: str) -> None:
 def test_an_unknown_zone_is_refused(zone: str) -> None:
     with pytest.raises(InvalidSchedule) as refusal:
         parse_schedule("@daily", zone)
-    assert str(refusal.value) == f"{zone!r} is not a time zone; write an IANA name such as 'Europe/Berlin' or 'UTC'"
+    said = f"{zone!r} is not a time zone; write" if zone else "enter a time zone:"
+    assert str(refusal.value) == f"{said} an IANA name such as 'Europe/Berlin' or 'UTC'"
+
+
+def test_a_wrong_zone_does_not_hide_a_wrong_schedule() -> None:
+    with pytest.raises(InvalidSchedule) as refusal:
+        parse_schedule("99 * * * *", "Mars")
+    assert refusal.value.problems.keys() == {"schedule", "time_zone"}
+    assert str(refusal.value).startswith("'99 * * * *' has a bad minute; write five crontab fields")
+    assert "; 'Mars' is not a time zone" in str(refusal.value)
 
 
 def test_a_schedule_that_is_taken_fits_its_column() -> None:
     assert Monitor._meta.get_field("schedule").max_length == LONGEST_TEXT
 
 
-def test_a_time_that_the_clocks_always_skip_never_comes() -> None:
+def test_a_time_that_the_clocks_always_skip_never_occurs() -> None:
     last_sundays_of_march = "*/30 2 * 3 0L"
     assert parse_schedule(last_sundays_of_march, "UTC")
-    with pytest.raises(InvalidSchedule, match="never comes"):
+    with pytest.raises(InvalidSchedule, match="never occurs"):
         parse_schedule(last_sundays_of_march, "Europe/Berlin")
 
 
