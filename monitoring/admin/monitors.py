@@ -1,5 +1,6 @@
 """Monitors in the admin: their list with where each stands, their form, and the import of a configuration."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -15,6 +16,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
@@ -347,7 +349,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "changes": changes,
             "table": _table(changes),
             "refusal": refusal,
-            "to_do": sum(change.verb is not Verb.SAME for change in changes),
+            "to_do": _to_do(changes),
             "datalists": {ZONES: _zones()},
             "media": self.media,
         }
@@ -356,7 +358,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _refusal(self, request: HttpRequest, changes: Sequence[Change]) -> str:
         changed = any(change.verb is Verb.CHANGED for change in changes)
         if changed and not self.has_change_permission(request):
-            return "Monitors that exist would be changed, which you may not: only what is new can be imported by you."
+            return "This would change existing monitors, and you may only add new ones."
         return ""
 
     def _imported(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
@@ -384,20 +386,37 @@ def _planned(form: ImportForm) -> list[Change]:
 
 def _table(changes: Sequence[Change]) -> SafeString:
     return table(
-        ["Monitor", "Is", "Task", "Expected", "Looks back", "Tells", "Dependent tasks"],
+        ["Monitor", "Change", "Task", "Expected", "Looks back", "Schedule", "Notifies", "Dependent tasks"],
         [
             [
-                change.name,
+                _named(change),
                 badge(change.verb.value, VERB_TONES[change.verb]),
-                " ".join([change.monitor.task_name, change.monitor.context_model, change.monitor.context_type]).strip(),
-                ", ".join(change.monitor.expected_statuses),
-                f"{written_hours(change.monitor.lookback_hours)} h",
-                ", ".join(change.monitor.notify_to) or "superusers",
-                ", ".join(change.dependent_tasks) or "–",
+                change.task,
+                change.written("expected_statuses", ", ".join),
+                change.written("lookback_hours", lambda hours: f"{written_hours(hours)} h"),
+                change.schedule,
+                change.written("notify_to", lambda addresses: ", ".join(addresses) or "superusers"),
+                change.written("dependent_tasks", ", ".join) or "–",
             ]
             for change in changes
         ],
     )
+
+
+def _named(change: Change) -> SafeString | str:
+    if not change.watched_by:
+        return change.name
+    said = f"its task is already watched by {', '.join(change.watched_by)}"
+    return format_html('{}<br><span class="mon-quiet">{}</span>', change.name, said)
+
+
+def _to_do(changes: Sequence[Change]) -> str:
+    """The words of the button that does it: `Add 2 monitors`, `Add 2, change 1`; empty if there is nothing to do."""
+    times = Counter(change.verb for change in changes)
+    new, changed = times[Verb.NEW], times[Verb.CHANGED]
+    if new and changed:
+        return f"Add {new}, change {changed}"
+    return f"{'Add' if new else 'Change'} {new + changed} monitor{pluralize(new + changed)}" if new or changed else ""
 
 
 def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | str]]:

@@ -1,7 +1,7 @@
 """Imports and exports monitors as a configuration: six keys per task. Schedules and the rest go by dumpdata."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -39,12 +39,45 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an import does to one monitor. `monitor` has the new values set and is not saved yet."""
+    """What an import does to one monitor. `monitor` has the new values set and is not saved yet.
+
+    `before` holds the settings that it has so far, None if it is new. `watched_by` then names the monitors that ask the
+    same of its task's runs already.
+    """
 
     name: str
-    verb: Verb
     monitor: Monitor
     dependent_tasks: tuple[str, ...]
+    before: Mapping[str, Any] | None
+    watched_by: tuple[str, ...]
+
+    @property
+    def verb(self) -> Verb:
+        if self.before is None:
+            return Verb.NEW
+        return Verb.SAME if self.before == self._after else Verb.CHANGED
+
+    @property
+    def task(self) -> str:
+        """With the context, if it has one; `old → new`, like the others, if it changes."""
+        return self.written("task", lambda parts: " ".join(filter(None, parts)))
+
+    @property
+    def schedule(self) -> str:
+        """With its time zone only if that changes."""
+        zone = self.written("time_zone")
+        return self.written("schedule") + ("" if zone == self.monitor.time_zone else f" ({zone})")
+
+    def written(self, key: str, write: Callable[[Any], str] = str) -> str:
+        """`Running`, or `Completed → Running` if the import changes that setting; `write` puts a value into words."""
+        after = self._after[key]
+        if self.before is None or self.before[key] == after:
+            return write(after)
+        return f"{write(self.before[key]) or '–'} → {write(after) or '–'}"
+
+    @property
+    def _after(self) -> dict[str, Any]:
+        return _settings(self.monitor, self.dependent_tasks)
 
 
 def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list[Change]:
@@ -60,8 +93,9 @@ def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list
     using = database_alias()
     known = Monitor.objects.using(using).filter(name__in=names).prefetch_related("dependent_tasks")
     known_as = {monitor.name: monitor for monitor in known}
+    watching = _watching({expectation.task_name for expectation in expectations}, using)
     return [
-        _change(name, expectation, schedule, known_as.get(name))
+        _change(name, expectation, schedule, known_as.get(name), watching)
         for name, expectation in zip(names, expectations, strict=True)
     ]
 
@@ -102,9 +136,15 @@ def monitor_name(expectation: Expectation) -> str:
     return expectation.task_name + (f" [{expectation.context_type}]" if expectation.context_type else "")
 
 
-def _change(name: str, expectation: Expectation, schedule: Schedule, known: Monitor | None) -> Change:
+def _change(
+    name: str,
+    expectation: Expectation,
+    schedule: Schedule,
+    known: Monitor | None,
+    watching: Mapping[tuple[str, ...], Sequence[str]],
+) -> Change:
     monitor = known or Monitor(name=name)
-    before = [getattr(monitor, field) for field in _IMPORTED]
+    before = _settings(known, tuple(task.task_name for task in known.dependent_tasks.all())) if known else None
     monitor.task_name = expectation.task_name
     monitor.expected_statuses = [status.value for status in expectation.expected_statuses]
     monitor.notify_to = list(expectation.notify_to)
@@ -112,12 +152,26 @@ def _change(name: str, expectation: Expectation, schedule: Schedule, known: Moni
     monitor.context_model = expectation.context_model or ""
     monitor.context_type = expectation.context_type or ""
     monitor.schedule, monitor.time_zone = schedule.text, schedule.zone
-    dependent_tasks = tuple(task.task_name for task in known.dependent_tasks.all()) if known else ()
-    is_same = before == [getattr(monitor, field) for field in _IMPORTED]
-    verb = Verb.NEW if known is None else Verb.CHANGED
-    if known and is_same and dependent_tasks == expectation.dependent_tasks:
-        verb = Verb.SAME
-    return Change(name, verb, monitor, expectation.dependent_tasks)
+    watched_by = () if known else tuple(watching.get(_task(monitor), ()))
+    return Change(name, monitor, expectation.dependent_tasks, before, watched_by)
+
+
+def _settings(monitor: Monitor, dependent_tasks: tuple[str, ...]) -> dict[str, Any]:
+    """What an import sets, by name."""
+    imported = {field: getattr(monitor, field) for field in _IMPORTED}
+    return imported | {"task": _task(monitor), "dependent_tasks": dependent_tasks}
+
+
+def _task(monitor: Monitor) -> tuple[str, ...]:
+    return monitor.task_name, monitor.context_model, monitor.context_type
+
+
+def _watching(task_names: Collection[str], using: str) -> dict[tuple[str, ...], list[str]]:
+    """The names of all monitors of these tasks, by task and context."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for monitor in Monitor.objects.using(using).filter(task_name__in=task_names).order_by("name"):
+        found.setdefault(_task(monitor), []).append(monitor.name)
+    return found
 
 
 def _set_dependent_tasks(monitor: Monitor, names: tuple[str, ...], using: str) -> None:

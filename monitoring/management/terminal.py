@@ -16,7 +16,9 @@ from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, written_span
 
 ASCII_MARKS = {"good": "+", "bad": "x", "busy": "o", "idle": "-"}
-_IN_ASCII = str.maketrans({MARKS[tone]: mark for tone, mark in ASCII_MARKS.items()} | {"…": "...", "“": '"', "”": '"'})
+_IN_ASCII = str.maketrans(
+    {MARKS[tone]: mark for tone, mark in ASCII_MARKS.items()} | {"…": "...", "→": "->", "“": '"', "”": '"'}
+)
 INDENT = "  "
 
 

@@ -705,11 +705,26 @@ def test_pasted_json_is_shown_before_anything_is_done(client: Client) -> None:
         ("same", "same"),
         ("export", "new"),
     ]
-    assert "export ✓ new export Completed, Running 1.5 h superusers load" in text
+    assert "export ✓ new export Completed, Running 1.5 h 35 8 * * * superusers load" in text
+    assert "daily_report ● changed daily_report Completed" in text
+    assert "same – same same Completed 1 h 35 8 * * * superusers –" in text
     assert "At 08:35 every day, UTC." in text
-    assert 'value="Import 2 monitors"' in page.content.decode()
+    assert 'value="Add 1, change 1"' in page.content.decode()
     assert json.dumps(config) in unescape(page.content.decode()), "the pasted text is kept"
     assert Monitor.objects.count() == 2
+
+
+def test_a_pasted_import_says_what_it_changes_and_who_watches_a_task_already(client: Client) -> None:
+    make_monitor("one", task_name="one", schedule="*/30 * * * *", time_zone="UTC")
+    config: dict[str, Any] = {"one": {"expected_statuses": ["Running"], "notify_to": ["a@example.com"]}}
+    page = paste(client, config, schedule="@daily", time_zone="Asia/Tokyo")
+    changes = "Completed → Running 1 h */30 * * * * → @daily (UTC → Asia/Tokyo) superusers → a@example.com –"
+    assert f"one ● changed one {changes}" in said(page)
+    assert 'value="Change 1 monitor"' in page.content.decode()
+    make_monitor("Export of orders", task_name="export")
+    page = paste(client, {"export": {"expected_statuses": ["Completed"]}, "load": {"expected_statuses": ["Completed"]}})
+    assert "export its task is already watched by Export of orders ✓ new" in said(page)
+    assert 'value="Add 2 monitors"' in page.content.decode()
 
 
 def test_a_confirmed_import_is_done_planned_and_logged(client: Client) -> None:
@@ -744,7 +759,7 @@ def test_who_may_only_add_imports_nothing_over_what_is_there() -> None:
     make_monitor("daily_report")
     client = client_who_may("add_monitor")
     page = paste(client, SEEDS | {"export": {"expected_statuses": ["Completed"]}}, _confirm="1")
-    assert "Monitors that exist would be changed, which you may not" in said(page)
+    assert "This would change existing monitors, and you may only add new ones." in said(page)
     assert Monitor.objects.count() == 1
 
 

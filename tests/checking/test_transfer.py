@@ -97,6 +97,17 @@ def test_a_plan_writes_nothing_and_says_what_is_new_changed_and_the_same() -> No
     assert Monitor.objects.count() == 3
 
 
+def test_a_new_monitor_names_those_that_ask_the_same_already() -> None:
+    others = plan({"sync": DONE})
+    load({"sync": DONE})
+    Monitor.objects.update(name="Sync of stock")
+    again, of_a_context = (
+        plan({"sync": DONE | more})[0] for more in ({}, {"context_model": "gap.models.IngestorSession"})
+    )
+    assert (again.verb, again.watched_by) == ("new", ("Sync of stock",))
+    assert (others[0].watched_by, of_a_context.watched_by) == ((), ())
+
+
 @pytest.mark.parametrize("schedule", [parse_schedule("@daily", "UTC"), parse_schedule("35 8 * * *", "Asia/Tokyo")])
 def test_another_schedule_is_a_change_and_is_planned_anew(schedule: Schedule) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)

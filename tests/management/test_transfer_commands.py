@@ -64,15 +64,27 @@ def test_an_import_says_what_it_did(config: Any) -> None:
     assert lines[:5] == [
         "Imported: 2 new",
         "",
-        "CHANGE  NAME  EXPECTED   LAST  TELLS          DEPENDENT TASKS",
-        "new     one   Completed  1 h   a@example.com  x, y",
-        "new     two   Completed  1 h   nobody         -",
+        "CHANGE  NAME  TASK  EXPECTED   LAST  SCHEDULE    TELLS          DEPENDENT TASKS",
+        "new     one   one   Completed  1 h   35 8 * * *  a@example.com  x, y",
+        "new     two   two   Completed  1 h   35 8 * * *  nobody         -",
     ]
     assert re.fullmatch(
         r"Checked: At 08:35 every day, Europe/Berlin; next \S+ 08:35:00 CES?T \(Europe/Berlin\)", lines[6]
     )
     assert set(Monitor.objects.values_list("time_zone", flat=True)) == {"Europe/Berlin"}
     assert load(path, "--time-zone=Europe/Berlin").out.startswith("Imported: 2 same\n")
+
+
+def test_an_import_says_what_it_changes_and_who_watches_a_task_already(config: Any) -> None:
+    load(config(one=DONE, two=DONE))
+    make_monitor("Export of orders", task_name="export")
+    path = config(one={"expected_statuses": ["Running"], "dependent_tasks": ["x"]}, two=DONE, export=DONE)
+    called = call("import_monitors", path, "--schedule=@daily", "--dry-run")
+    lines = [re.split(r"  +", line) for line in called.out.splitlines()]
+    assert lines[3][:6] == ["changed", "one", "one", "Completed → Running", "1 h", "35 8 * * * → @daily"]
+    assert lines[3][-1] == "– → x"
+    assert lines[4][3:6] == ["Completed", "1 h", "35 8 * * * → @daily"]
+    assert ["export: its task is already watched by Export of orders"] in lines
 
 
 def test_a_dry_run_of_an_import_shows_and_changes_nothing(config: Any) -> None:

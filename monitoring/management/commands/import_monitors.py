@@ -8,6 +8,7 @@ from monitoring.alerting.recipients import superuser_addresses
 from monitoring.alerting.words import written_hours, written_time
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.management.plugin import CouldNotTell, PluginCommand, read_config, tells
+from monitoring.management.terminal import terminal
 from monitoring.models import database_now
 from monitoring.models.monitor import default_time_zone
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
@@ -40,9 +41,15 @@ class Command(PluginCommand):
         self.stdout.write(f"{done}: {', '.join(f'{times[verb]} {verb}' for verb in Verb if times[verb])}")
         self.stdout.write("")
         superusers = superuser_addresses()
-        header = ("CHANGE", "NAME", "EXPECTED", "LAST", "TELLS", "DEPENDENT TASKS")
-        self.print_table([header, *(_row(change, superusers) for change in changes)])
+        shown = terminal(self.stdout, self.style)
+        header = ("CHANGE", "NAME", "TASK", "EXPECTED", "LAST", "SCHEDULE", "TELLS", "DEPENDENT TASKS")
+        rows = (_row(change, superusers) for change in changes)
+        self.print_table([header, *([shown.spelt(cell) for cell in row] for row in rows)])
         self.stdout.write("")
+        for change in changes:
+            if change.watched_by:
+                watching = ", ".join(change.watched_by)
+                self.stdout.write(shown.spelt(f"{change.name}: its task is already watched by {watching}"))
         due = schedule.next_after(database_now())
         next_check = f"; next {written_time(due, ZoneInfo(schedule.zone))}" if due else ""
         self.stdout.write(f"Checked: {schedule.words}, {schedule.zone}{next_check}")
@@ -56,12 +63,13 @@ def _schedule(text: str, zone: str) -> Schedule:
 
 
 def _row(change: Change, superusers: tuple[str, ...]) -> tuple[str, ...]:
-    monitor = change.monitor
     return (
         change.verb,
         change.name,
-        ", ".join(monitor.expected_statuses),
-        f"{written_hours(monitor.lookback_hours)} h",
-        tells(monitor.notify_to, superusers),
-        ", ".join(change.dependent_tasks) or "-",
+        change.task,
+        change.written("expected_statuses", ", ".join),
+        change.written("lookback_hours", lambda hours: f"{written_hours(hours)} h"),
+        change.schedule,
+        change.written("notify_to", lambda addresses: tells(addresses, superusers)),
+        change.written("dependent_tasks", ", ".join) or "-",
     )
