@@ -124,7 +124,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["name", "task_name"]
     list_per_page = 50
     actions = ACTIONS
-    readonly_fields = ["suggested", "comes", "last_mails"]
+    readonly_fields = ["suggested", "comes", "last_mails", "expects", "notifies"]
     fieldsets = [
         (None, {"fields": ["name", "enabled"]}),
         ("What is expected", {"fields": ["task_name", "expected_statuses", "lookback_hours"]}),
@@ -223,6 +223,25 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def suggested(self, monitor: Any) -> SafeString:
         part: SafeString = monitor.suggestion
         return part
+
+    def get_fieldsets(self, request: HttpRequest, obj: Monitor | None = None) -> Any:
+        """Who may only look sees lists as a text; Django would show them as JSON."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        shown_as = {"expected_statuses": "expects", "notify_to": "notifies"}
+        return [
+            (title, {**options, "fields": [shown_as.get(str(field), field) for field in options["fields"]]})
+            for title, options in fieldsets
+        ]
+
+    @admin.display(description="Expected statuses")
+    def expects(self, monitor: Monitor) -> str:
+        return ", ".join(map(str, monitor.expected_statuses or ()))
+
+    @admin.display(description="Notify to")
+    def notifies(self, monitor: Monitor) -> str:
+        return ", ".join(monitor.addresses) or f"superusers: {', '.join(superuser_addresses()) or 'none'}"
 
     @admin.display(description="Last mails")
     def last_mails(self, monitor: Monitor) -> SafeString:

@@ -465,6 +465,15 @@ def test_a_page_is_for_those_who_may_see_it(permission: str, pages: dict[str, in
         assert client.get(change_page(monitor) if page == "change" else page).status_code == status, page
 
 
+def test_who_may_only_look_sees_statuses_and_addresses_as_a_text() -> None:
+    monitor = make_monitor(
+        "Daily report", expected_statuses=["Completed", "Running"], notify_to=["ops@example.com", "a@example.com"]
+    )
+    text = said(client_who_may("view_monitor").get(change_page(monitor)))
+    assert "Expected statuses: Completed, Running" in text
+    assert "Notify to: ops@example.com, a@example.com" in text
+
+
 def test_who_may_only_look_changes_nothing() -> None:
     monitor, client = make_monitor(), client_who_may("view_monitor")
     assert client.post(change_page(monitor), GIVEN).status_code == 403
