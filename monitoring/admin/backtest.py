@@ -39,7 +39,7 @@ def tried(request: HttpRequest, monitor: Monitor, now: datetime, site: str) -> d
 
 def _said(found: BackTest) -> str:
     if found.problem:
-        return f"Nobody can tell what these settings would have brought: {found.problem}."
+        return f"What these settings would have done is not known: {found.problem}."
     return f"With these settings this monitor {found.words}."
 
 
@@ -52,9 +52,9 @@ def _figures(found: BackTest) -> str:
     failing = f"{sum(each.checks for each in found.failing):,} of them failing"
     stretches, recoveries = (
         _times(len(found.failing), "stretch", "stretches"),
-        _times(found.recoveries, "recovery", "recoveries"),
+        _times(found.recoveries, "recovery mail", "recovery mails"),
     )
-    return f"{checks}, {failing} in {stretches}; {recoveries} told."
+    return f"{checks}, {failing} in {stretches}; {recoveries}."
 
 
 def _times(number: int, noun: str, plural: str) -> str:

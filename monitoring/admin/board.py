@@ -35,7 +35,9 @@ DOABLE = {
     "snooze_until_morning": snooze_until_morning,
     "lift_snooze": lift_snooze,
 }
-UNREADABLE = "It fails. What was found was written by another version of this program; the next check writes it anew."
+UNREADABLE = (
+    "It is failing. Another version of this program stored what was found; after the next check it can be shown."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

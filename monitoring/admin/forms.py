@@ -45,9 +45,9 @@ EXPLAINED_STATUSES = [
 SCHEDULE_HELP = format_html(
     "Five crontab fields (<code>35 8 * * *</code>), a word (<code>@hourly</code>, <code>@daily</code>, …) or "
     "an interval (<code>every 30 minutes</code>). {}",
-    "Check 5–10 minutes after the task should be done; more often than it runs is a waste.",
+    "Check 5–10 minutes after the task should be done; checking more often than it runs gains nothing.",
 )
-ZONE_HELP = "The clock that the schedule means, and the times in its mails."
+ZONE_HELP = "The time zone of the schedule, and of the times in its mails."
 LOOKBACK_HELP = format_html(
     "How far back a check looks for the task's newest run; slightly longer than the task's interval. 1.5 is 90 "
     "minutes. Every hour: {}, every 2 hours: {}, daily: {}, weekly: {}.",
@@ -96,13 +96,13 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
     task_name = TextField(
         label="Task",
         suggestions=TASK_NAMES,
-        help_text="The name under which its runs are recorded, exactly. Any name may be written.",
+        help_text="The name under which its runs are recorded, exactly. You may enter a name that has not run yet.",
     )
     expected_statuses = StatusesField(
         label="Expected statuses",
         choices=EXPLAINED_STATUSES,
         help_text="The newest run must have one of these. Completed alone is the usual choice; add Running for a task "
-        "that may still be at work when it is checked.",
+        "that may still be running when it is checked.",
     )
     lookback_hours = forms.FloatField(
         label="Lookback hours", initial=1, widget=forms.NumberInput(attrs={"step": "any"}), help_text=LOOKBACK_HELP
@@ -112,20 +112,20 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
     notify_to = AddressesField(
         label="Notify to",
         required=False,
-        help_text="One address a line, or commas between them. For critical tasks name people here.",
+        help_text="One address per line, or commas between them. For critical tasks, name people here.",
     )
     context_model = TextField(
         label="Context model",
         required=False,
         suggestions=CONTEXT_MODELS,
-        help_text="Only runs count whose context id names an instance of this model, such as "
+        help_text="Only runs whose context id names an instance of this model count, such as "
         "gap.models.IngestorSession.",
     )
     context_type = TextField(
         label="Context type",
         required=False,
         suggestions=CONTEXT_TYPES,
-        help_text="And only those whose instance is of this type.",
+        help_text="Of these, only runs whose instance is of this type count.",
     )
 
     class Meta:
@@ -151,7 +151,12 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
             "alert_after": "Failing checks in a row before the first mail; 1: at once.",
             "repeat_hours": "Needed for “every so many hours” only.",
         }
-        labels = {"alert_after": "Tell after", "repeat": "Tell", "repeat_hours": "Hours between mails"}
+        labels = {
+            "alert_after": "Alert after",
+            "repeat": "Send alerts",
+            "repeat_hours": "Hours between mails",
+            "tell_recovery": "Notify on recovery",
+        }
 
     @property
     def only_looks(self) -> bool:
@@ -237,7 +242,7 @@ class ImportForm(forms.Form):
         label="JSON",
         strip=False,
         widget=forms.Textarea(attrs={"rows": 16, "class": "vLargeTextField mon-code", "spellcheck": "false"}),
-        help_text="A dictionary from task name to settings, or a list that holds that one dictionary.",
+        help_text="A JSON object of task names and their settings, or an array that holds only that object.",
     )
     schedule = forms.CharField(widget=forms.TextInput({"class": "vTextField"}), help_text=SCHEDULE_HELP)
     time_zone = forms.CharField(

@@ -78,7 +78,7 @@ class MonitorChangeList(ChangeList):
 
 
 class StandsFilter(admin.SimpleListFilter):
-    title, parameter_name = "where it stands", "stands"
+    title, parameter_name = "status", "stands"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(stands.name.lower(), stands.value.capitalize()) for stands in Stands]
@@ -111,7 +111,7 @@ class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Djan
     form = DependentTaskForm
     formset = DependentTaskFormSet
     extra = 3
-    verbose_name_plural = "Dependent tasks: the mails list what may be delayed or fail with it"
+    verbose_name_plural = "Dependent tasks: mails list them as tasks that may be delayed or fail"
 
 
 @admin.register(Monitor)
@@ -130,7 +130,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ("What is expected", {"fields": ["task_name", "expected_statuses", "lookback_hours"]}),
         ("When it is checked", {"fields": ["schedule", "time_zone", "comes", "suggested"]}),
         (
-            "Who is told, and how often",
+            "Who is notified, and how often",
             {"fields": ["notify_to", "last_mails", "alert_after", "repeat", "repeat_hours", "tell_recovery"]},
         ),
         (
@@ -164,7 +164,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             warn(request)
         return response
 
-    @admin.display(description="Where it stands", ordering="is_failing")
+    @admin.display(description="Status", ordering="is_failing")
     def stands(self, monitor: Any) -> SafeString:
         standing: Standing = monitor.standing
         return format_html(
@@ -186,7 +186,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def next_check(self, monitor: Any) -> SafeString | str:
         return when(monitor.standing.next_check_at, zone_of(monitor))
 
-    @admin.display(description="Tells")
+    @admin.display(description="Notifies")
     def tells(self, monitor: Any) -> SafeString | str:
         if monitor.addresses:
             return _addresses(monitor.addresses)
@@ -200,10 +200,10 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     # The form
 
-    @admin.display(description="Comes next")
+    @admin.display(description="Next checks")
     def comes(self, monitor: Monitor) -> SafeString | str:
         if not monitor.schedule:
-            return "Once the schedule is written and saved, its next five times stand here."
+            return "Once the schedule is entered and saved, its next five times will appear here."
         try:
             schedule = monitor.parsed_schedule()
         except InvalidSchedule:
@@ -249,7 +249,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         addresses = list(monitor.addresses or superuser_addresses())
         newest = last_messages(addresses[:ADDRESSES_LOOKED_AT], database_alias())
         return table(
-            ["Address", "Last mail", "When", "What was said of it"],
+            ["Address", "Last mail", "When", "Details"],
             [
                 [
                     link(message, address, self.admin_site.name),
@@ -466,5 +466,5 @@ def _addresses(addresses: Sequence[str]) -> SafeString:
 
 def _fallback(superusers: Sequence[str]) -> str:
     if not superusers:
-        return "Empty: nobody, since no active superuser has an e-mail address."
-    return f"Empty: the superusers, now {', '.join(superusers)}."
+        return "If empty: nobody, since no active superuser has an e-mail address."
+    return f"If empty: the superusers, currently {', '.join(superusers)}."

@@ -51,7 +51,7 @@ def warn(request: HttpRequest) -> None:
     if request.method == "GET" and request.user.has_perm("monitoring.view_monitor"):
         found = [str(problem) for problem in problems(database_now())]
         if found:
-            messages.warning(request, format_html("The monitor itself needs attention: {}", listed(found)))
+            messages.warning(request, format_html("Monitoring itself needs attention: {}", listed(found)))
 
 
 def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -125,12 +125,12 @@ def _stands_since(standing: Standing) -> SafeString:
 def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:
     monitor, state, incident = standing.monitor, standing.state, standing.incident
     zone = zone_of(monitor)
-    yield "Stands", stands_badge(standing)
+    yield "Status", stands_badge(standing)
     if standing.since:
         yield "Since", exactly(standing.since, zone)
     if incident:
         yield "Incident", link(incident, f"failing checks in a row: {incident.failing_checks}", site)
-        yield "Acknowledged", incident.acknowledged_by or "by nobody yet"
+        yield "Acknowledged", f"by {incident.acknowledged_by}" if incident.acknowledged_by else "not yet"
     if state.snoozed_until:
         yield "Snoozed until", exactly(state.snoozed_until, zone)
     yield "Last check", exactly(state.last_checked_at, zone)
@@ -145,8 +145,8 @@ def _wants(monitor: Monitor) -> Iterator[tuple[str, Any]]:
     if monitor.context_model:
         yield "Context", " ".join(filter(None, [monitor.context_model, monitor.context_type]))
     yield "Schedule", _schedule_in_words(monitor)
-    yield "Tells", _recipients(monitor)
-    yield "How often", monitor.get_repeat_display()
+    yield "Notifies", _recipients(monitor)
+    yield "Sends alerts", monitor.get_repeat_display()
 
 
 def _schedule_in_words(monitor: Monitor) -> SafeString:
@@ -162,7 +162,9 @@ def _recipients(monitor: Monitor) -> str:
     if monitor.addresses:
         return ", ".join(monitor.addresses)
     superusers = ", ".join(superuser_addresses())
-    return f"the superusers {superusers}" if superusers else "nobody: no addresses here, and no superuser has one"
+    return (
+        f"the superusers {superusers}" if superusers else "nobody: it has no addresses, and no active superuser has one"
+    )
 
 
 def _finding(outcome: Outcome, zone: tzinfo, site: str) -> SafeString:
@@ -216,5 +218,5 @@ def _incidents(monitor: Monitor, site: str) -> SafeString:
             ]
             for incident in newest
         ],
-        empty="It never failed.",
+        empty="It has never failed.",
     )

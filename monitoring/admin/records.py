@@ -244,9 +244,9 @@ class IncidentAdmin(Records):
     def opened(self, incident: Incident) -> SafeString | str:
         return when(incident.opened_at)
 
-    @admin.display(description="told")
+    @admin.display(description="last alert")
     def told(self, incident: Incident) -> SafeString | str:
-        return when(incident.told_at) if incident.told_at else "nobody yet"
+        return when(incident.told_at) if incident.told_at else "none yet"
 
     @admin.display(description="acknowledged by")
     def acknowledged_by_whom(self, incident: Incident) -> str:
@@ -430,12 +430,12 @@ class MessageAdmin(Records):
     def error_as_said(self, message: Message) -> SafeString | str:
         return pre(message.error)
 
-    @admin.display(description="the provider told")
+    @admin.display(description="provider reports")
     def told_by_provider(self, message: Message) -> SafeString | str:
         told = sorted((at, name) for name in TIMES if (at := getattr(message, name)))
         rows: list[tuple[str, Any]] = [(name.removesuffix("_at").capitalize(), exactly(at)) for at, name in told]
         rows += [("In its words", message.provider_said)] if message.provider_said else []
-        return pairs(rows) if rows else "nothing yet"
+        return pairs(rows) if rows else "none yet"
 
     @admin.display(description="carries")
     def carries(self, message: Message) -> SafeString:

@@ -33,7 +33,8 @@ from monitoring.values.text import sentence
 
 TASKS_SHOWN = 25  # on a page: up to a few hundred runs of each are read
 AFTER = "after"  # the name after which a page begins
-NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing of this page is saved yet.")
+NAME_IT = "Once you have entered a task, its runs suggest how far to look back and when to check."
+NOT_SAVED = format_html('<p class="mon-quiet">{}</p>', "Nothing on this page has been saved yet.")
 LOOKED_AT = ("task_name", "schedule", "time_zone", "context_model", "context_type")
 
 
@@ -79,7 +80,7 @@ def unwatched_said() -> str:
     """A line for the list of monitors; empty if there is nothing to say."""
     number = count_unmonitored()
     if number is None:
-        return "Tasks that run and nobody watches"
+        return "Tasks without a monitor"
     return how_many_said(number) if number else ""
 
 
@@ -113,11 +114,11 @@ def _as_typed(form: Any) -> Monitor:
 
 def _part(shown: Monitor, suggestion: Suggestion | None, *, may_change: bool) -> SafeString:
     button = _button(LOOK, "Look at its runs")
-    said: SafeString | str = "Once the task is named, its runs suggest how far to look back and when to check."
+    said = format_html("<p>{}</p>", NAME_IT)
     if suggestion and suggestion.proposal:
         said = _compared(shown, suggestion.proposal)
         if not _is_as_suggested(shown, suggestion.proposal):
-            button = _button(TAKE_OVER, "Take over")
+            button = _button(TAKE_OVER, "Use these settings")
     elif suggestion:
         said = format_html("<p>{}</p>", sentence(suggestion.problem))
     return format_html('<div id="mon-suggested">{}{}</div>', said, button if may_change else "")

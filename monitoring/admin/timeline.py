@@ -45,10 +45,10 @@ def _row(shown: Any) -> Any:
 def _notes(shown: Timeline, monitor: Monitor, zone: tzinfo) -> Iterator[str]:
     """What the pictures leave out, in words."""
     if shown.problem:
-        yield f"The runs could not be asked for: {shown.problem}"
+        yield f"The runs could not be read: {shown.problem}"
     if shown.known_since:
-        told = "of each slice of the time before, the newest run alone" if shown.is_sampled else "none before"
-        yield f"There are too many runs to show them all: every run since {exact(shown.known_since, zone)}, {told}."
+        older = "only the newest of each time slice" if shown.is_sampled else "none"
+        yield f"Not all runs can be shown: since {exact(shown.known_since, zone)} every run is, before that {older}."
     if shown.windows is None:
         hours = written_hours(monitor.lookback_hours)
         yield f"Checks are due too often to draw their windows; each looks back {hours} h."

@@ -22,7 +22,7 @@ def advice(monitor: Monitor, now: datetime, registered: Sequence[str], superuser
 
 NOBODY = (
     "Nobody would be told: “Notify to” is empty, and no active superuser has an e-mail address. "
-    "Write an address, or give a superuser one."
+    "Enter an address, or give a superuser one."
 )
 
 
@@ -32,7 +32,9 @@ def _never_ran(name: str, registered: Sequence[str]) -> str:
     if name in registered:
         return f"No run of “{name}” is known yet. Huey knows a task of that name, so its first run will be seen."
     near = near_names(name, sorted({*registered, *seen_names()}))
-    meant = f" Did you mean {_either(near)}?" if near else " If it is new that is right; else check how it is written."
+    meant = (
+        f" Did you mean {_either(near)}?" if near else " That is fine if the task is new; otherwise check the spelling."
+    )
     return f"No run of “{name}” is known, and Huey knows no task of that name.{meant}"
 
 
@@ -45,8 +47,8 @@ def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
         return ""
     return (
         f"Checks are up to {_hours(gap)} apart and each looks back {_hours(lookback)}: runs that start in the other "
-        f"{_hours(gap - lookback)} are never judged. That is right for a task that runs once, shortly before its "
-        f"check; else look back {_hours(gap)} or more, or check more often."
+        f"{_hours(gap - lookback)} are never judged. That is fine for a task that runs once, shortly before its "
+        f"check; otherwise look back {_hours(gap)} or more, or check more often."
     )
 
 

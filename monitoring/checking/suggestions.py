@@ -90,15 +90,15 @@ def as_config(suggestions: Sequence[Suggestion]) -> dict[str, dict[str, Any]]:
 
 
 def how_many_said(number: int) -> str:
-    """`12 tasks run that nobody watches`."""
+    """`12 tasks have no monitor`."""
     if not number:
-        return "Each task that ever ran has a monitor"
-    return f"{number:,} tasks run that nobody watches" if number > 1 else "1 task runs that nobody watches"
+        return "Every task that ever ran has a monitor"
+    return f"{number:,} tasks have no monitor" if number > 1 else "1 task has no monitor"
 
 
 def suggestion_of(habit: Habit, zone: str) -> Suggestion:
     proposal = propose(habit, _zone(zone))
-    too_few = f"too few runs to suggest: {len(habit.starts)}; {STARTS_NEEDED} are needed"
+    too_few = f"too few runs for a suggestion: {len(habit.starts)}; {STARTS_NEEDED} are needed"
     return Suggestion(habit=habit, proposal=proposal, problem="" if proposal else too_few)
 
 

@@ -44,12 +44,13 @@ class Unusual:
     def __str__(self) -> str:
         """The words that follow the task's name."""
         usual, most = self.usual, written_span(self.usual.limit)
+        within = "all" if usual.within == usual.of else usual.within
         if self.kind is Unusually.RUNNING:
-            doing, compared = "has been running", f"that completed took at most {most}"
+            doing, compared = "has been running", f"completed runs took at most {most}"
         else:
-            doing, compared = "has waited in the queue", f"that started had waited at most {most}"
+            doing, compared = "has waited in the queue", f"started runs had waited at most {most}"
         among = f", the longest of {self.count} such runs" if self.count > 1 else ""
-        return f"{doing} for {written_span(self.span)}{among}; {usual.within} of the last {usual.of} {compared}"
+        return f"{doing} for {written_span(self.span)}{among}; {within} of the last {usual.of} {compared}"
 
 
 @dataclass(frozen=True, slots=True)

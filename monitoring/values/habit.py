@@ -9,7 +9,7 @@ from statistics import median
 from monitoring.values.evidence import usual_duration
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
-from monitoring.values.text import written_span
+from monitoring.values.text import every
 from monitoring.values.usual import p95
 
 STARTS_NEEDED = 4  # three intervals: fewer do not show what is usual
@@ -48,10 +48,10 @@ class Habit:
 
     @property
     def how_often(self) -> str:
-        """`every 1 h`, `every 20 min, irregular`, `too few runs to say: 2`."""
+        """`every hour`, `every 20 min, irregular`, `too few runs to say: 2`."""
         if self.interval is None:
             return f"too few runs to say: {len(self.starts)}"
-        return f"every {written_span(self.interval)}" + ("" if self.is_regular else ", irregular")
+        return every(self.interval) + ("" if self.is_regular else ", irregular")
 
 
 def habit_of(task_name: str, runs: Sequence[RunFacts]) -> Habit:

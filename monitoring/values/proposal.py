@@ -8,7 +8,7 @@ from monitoring.values.expectation import MAX_LOOKBACK_HOURS
 from monitoring.values.habit import Habit
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import Schedule, parse_schedule
-from monitoring.values.text import written_span
+from monitoring.values.text import every, written_span
 from monitoring.values.timing import Timing, clock_timing
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -87,7 +87,7 @@ def _lookback(habit: Habit, interval: timedelta) -> _Lookback:
     reason = f"Look back {hours:g} h: {why}."
     if guideline := _guideline(interval):
         least, most = guideline
-        said = f"the guidelines say {least}–{most} h for a task of every {written_span(interval)}"
+        said = f"the guidelines say {least}–{most} h for a task that runs {every(interval)}"
         needed = _as_written(with_run)
         if needed > most:
             hours, reason = needed, f"Look back {needed:g} h, though {said}: a run may take that much longer."
@@ -131,8 +131,8 @@ def _when_checked(habit: Habit, schedule: Schedule, timing: Timing | None) -> st
     if timing:
         return f"Check {timing.words}: {written_span(timing.after)} after the usual start, past the usual end."
     oftener = habit.interval is not None and habit.interval < SHORTEST
-    why = "it runs more often than that" if oftener else "its starts keep to no time of the clock"
-    return f"Check {schedule.text}: {why}. A check may find a run at work, so Running is expected too."
+    why = "it runs more often than that" if oftener else "its runs start at no fixed time"
+    return f"Check {schedule.text}: {why}. A check may find a run in progress, so Running is expected too."
 
 
 def _left_out(lookback: _Lookback, timing: Timing | None) -> str:
@@ -141,6 +141,6 @@ def _left_out(lookback: _Lookback, timing: Timing | None) -> str:
         return ""
     hours = round(lookback.interval / _HOUR, 2)
     return (
-        "A single run that is left out goes unnoticed, since the one before it is still in the window; looking back "
+        "A single missed run goes unnoticed, since the one before it is still in the window; looking back "
         f"{hours:g} h would notice it."
     )

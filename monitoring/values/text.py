@@ -10,6 +10,8 @@ _BREAKING_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 # These change the reading direction of what follows: one name could look like another.
 _BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_SINGLE = {"1.0 s": "second", "1 min": "minute", "1 h": "hour", "1 d": "day"}
+
 
 def storable(text: str) -> str:
     """The text as every database can hold it: PostgreSQL refuses NUL, and no encoding has lone surrogates."""
@@ -67,6 +69,12 @@ def written_span(span: timedelta) -> str:
     counted = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
     first = next(place for place, (number, _) in enumerate(counted) if number)
     return " ".join(f"{number} {unit}" for number, unit in counted[first : first + 2] if number)
+
+
+def every(span: timedelta) -> str:
+    """`every hour`, `every 20 min`."""
+    written = written_span(span)
+    return f"every {_SINGLE.get(written, written)}"
 
 
 def error_line(errors: str) -> str:

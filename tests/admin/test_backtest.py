@@ -47,7 +47,7 @@ def test_what_was_typed_is_tried_and_nothing_is_saved(client: Client) -> None:
     page = try_out(client, name="  Not there  ", **{"dependent_tasks-0-task_name": "dashboard"})
     assert page.status_code == 200
     assert re.search(r"this monitor would have alerted 2 times in the last 2 d 1[12] h\.", said(page))
-    assert "2 of them failing in 1 stretch; 1 recovery told." in said(page)
+    assert "2 of them failing in 1 stretch; 1 recovery mail." in said(page)
     assert "✗ alert again" in said(page)
     assert "daily_report ended as Stopped after 5 min." in said(page)
     assert re.search("goes back 2 d 1[12] h only", said(page))
@@ -80,7 +80,7 @@ def test_what_is_not_valid_is_not_tried(client: Client, wrong: dict[str, str]) -
 
 def test_of_a_task_that_never_ran_nobody_can_tell(client: Client) -> None:
     page = said(try_out(client, task_name="other"))
-    assert "Nobody can tell what these settings would have brought: no run of “other” is recorded." in page
+    assert "What these settings would have done is not known: no run of “other” is recorded." in page
 
 
 def test_times_are_in_the_zone_that_was_typed(client: Client) -> None:

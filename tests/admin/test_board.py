@@ -119,7 +119,7 @@ def test_names_and_errors_are_text(boss: Client) -> None:
 @pytest.mark.usefixtures("failing")
 def test_facts_of_another_version_leave_a_card_that_says_so(boss: Client) -> None:
     Incident.objects.update(facts={})
-    assert "was written by another version of this program" in page(boss)
+    assert "Another version of this program stored what was found" in page(boss)
 
 
 def test_what_is_unusual_stands_under_it_with_its_figure(boss: Client) -> None:
@@ -128,7 +128,7 @@ def test_what_is_unusual_stands_under_it_with_its_figure(boss: Client) -> None:
         make_run("slow", started_at=started_at, finished_at=started_at + timedelta(minutes=4))
     run = make_run("slow", "Running", started_at=lately(minutes=12))
     shown = page(boss)
-    assert "has been running for 12 min; 30 of the last 30 that completed took at most 4 min." in shown
+    assert "has been running for 12 min; all of the last 30 completed runs took at most 4 min." in shown
     assert reverse("admin:monitoring_backgroundtask_change", args=[run.pk]) in shown
 
 
@@ -280,7 +280,7 @@ def test_the_front_page_is_there_where_the_monitors_tables_are_not(boss: Client)
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO gone")
     shown = page(boss, "/admin/")
-    assert "The monitors could not be asked for: " in shown
+    assert "The state of the monitors could not be read: " in shown
     assert "/admin/auth/user/" in shown
 
 

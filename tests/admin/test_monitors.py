@@ -294,9 +294,9 @@ def test_the_form_offers_names_models_types_and_zones(client: Client, monitoring
 
 
 def test_the_form_says_who_is_told_when_no_address_is_written(client: Client, ada: User) -> None:
-    assert "Empty: the superusers, now ada@example.com." in said(client.get(ADD))
+    assert "If empty: the superusers, currently ada@example.com." in said(client.get(ADD))
     User.objects.update(email="")
-    assert "Empty: nobody" in said(client.get(ADD))
+    assert "If empty: nobody" in said(client.get(ADD))
 
 
 def test_the_form_says_how_far_the_last_mail_to_each_address_came(client: Client) -> None:

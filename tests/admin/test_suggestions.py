@@ -40,7 +40,7 @@ def test_the_form_of_a_monitor_shows_what_its_runs_suggest_beside_what_is_set(ad
     assert "<td>2 h</td><td><strong>1.5 h</strong></td>" in page
     assert "35 8 * * *<br>" in page
     assert "5 * * * *<br>" in page
-    assert "<li>Its last 9 runs started every 1 h.</li>" in page
+    assert "<li>Its last 9 runs started every hour.</li>" in page
     assert 'name="_take_over"' in page
 
 
@@ -56,7 +56,7 @@ def test_a_form_that_is_set_so_has_nothing_to_take_over(admin_client: Client) ->
 def test_too_few_runs_are_said_and_nothing_is_guessed(admin_client: Client, number: int, said: str) -> None:
     make_runs("rare", number)
     page = shown(admin_client.get(f"{ADD}?task_name=rare"))
-    assert f"Too few runs to suggest: {said}; 4 are needed." in page
+    assert f"Too few runs for a suggestion: {said}; 4 are needed." in page
     assert 'name="_take_over"' not in page
 
 
@@ -65,8 +65,8 @@ def test_looking_keeps_what_was_typed_finds_no_fault_with_it_and_saves_nothing(a
     typed = {**GIVEN, "name": "", "task_name": "hourly", "schedule": "when it rains", "notify_to": "not yet"}
     answer = admin_client.post(ADD, {**typed, "_look_at_runs": "1"})
     page = shown(answer)
-    assert "Its last 9 runs started every 1 h." in page
-    assert "Nothing of this page is saved yet." in page
+    assert "Its last 9 runs started every hour." in page
+    assert "Nothing on this page has been saved yet." in page
     assert "errornote" not in page
     assert [value_of(answer, name) for name in ("schedule", "notify_to")] == ["when it rains", "not yet"]
     assert not Monitor.objects.exists()
@@ -103,21 +103,21 @@ def test_who_may_only_look_sees_what_is_suggested_without_a_button() -> None:
     monitor = make_monitor(task_name="hourly")
     client = staff("view_monitor")
     page = shown(client.get(f"{LIST}{monitor.pk}/change/"))
-    assert "Its last 9 runs started every 1 h." in page
+    assert "Its last 9 runs started every hour." in page
     assert "_take_over" not in page
     assert "_look_at_runs" not in page
     assert client.post(f"{LIST}{monitor.pk}/change/", {**GIVEN, "_take_over": "1"}).status_code == 403
 
 
 def test_the_list_says_how_many_tasks_nobody_watches_and_leads_to_them(admin_client: Client) -> None:
-    assert "nobody watches" not in shown(admin_client.get(LIST))
+    assert "no monitor" not in shown(admin_client.get(LIST))
     make_runs()
     make_runs("<b>rare</b>", 1)
-    assert f'<a href="{UNWATCHED}">2 tasks run that nobody watches</a>' in shown(admin_client.get(LIST))
+    assert f'<a href="{UNWATCHED}">2 tasks have no monitor</a>' in shown(admin_client.get(LIST))
     page = admin_client.get(UNWATCHED).content.decode()
-    assert "<h1>2 tasks run that nobody watches</h1>" in page
+    assert "<h1>2 tasks have no monitor</h1>" in page
     assert "&lt;b&gt;rare&lt;/b&gt;" in page
-    assert "every 1 h" in page
+    assert "every hour" in page
     assert f'<a href="{ADD}?task_name=hourly&amp;_take_over=1">Add as suggested' in page
 
 
@@ -127,7 +127,7 @@ def test_where_there_are_very_many_tasks_the_list_does_not_count_them(
     monkeypatch.setattr(checking_suggestions, "NAMES_COUNTED", 2)
     for name in ("a", "b", "c"):
         make_run(name)
-    assert f'<a href="{UNWATCHED}">Tasks that run and nobody watches</a>' in shown(admin_client.get(LIST))
+    assert f'<a href="{UNWATCHED}">Tasks without a monitor</a>' in shown(admin_client.get(LIST))
 
 
 def test_pages_of_tasks_follow_each_other_by_name_in_as_many_statements(

@@ -138,10 +138,10 @@ def test_without_javascript_a_monitor_gets_what_its_runs_suggest_and_enter_still
     page.fill("#id_name", "Typed before")
     page.fill("#id_task_name", "hourly")
     page.click("text=Look at its runs")
-    page.get_by_text("Its last 30 runs started every 1 h.").wait_for()
+    page.get_by_text("Its last 30 runs started every hour.").wait_for()
     assert page.input_value("#id_schedule") == ""
-    page.click("text=Take over")
-    page.get_by_text("Nothing of this page is saved yet.").wait_for()
+    page.click("text=Use these settings")
+    page.get_by_text("Nothing on this page has been saved yet.").wait_for()
     filled = [page.input_value(f"#id_{name}") for name in ("name", "task_name", "schedule", "lookback_hours")]
     assert filled == ["Typed before", "hourly", "5 * * * *", "1.5"]
     assert not Monitor.objects.exists()

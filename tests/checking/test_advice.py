@@ -53,7 +53,7 @@ def test_the_hour_that_the_clocks_add_in_autumn_counts() -> None:
 @pytest.mark.parametrize(
     ("registered", "words"),
     [
-        (("other",), "Huey knows no task of that name. If it is new"),
+        (("other",), "Huey knows no task of that name. That is fine if"),
         (("daily_reports", "other"), "Did you mean “daily_reports”?"),
         (("Daily_Report",), "Did you mean “Daily_Report”?"),
         (("daily_report",), "Huey knows a task of that name, so its first run will be seen."),

@@ -38,8 +38,8 @@ def test_each_task_gets_what_its_own_runs_suggest_in_two_statements() -> None:
     assert hourly.proposal
     assert (daily.proposal.schedule.text, daily.proposal.lookback_hours) == ("5 8 * * *", 25)
     assert (hourly.proposal.schedule.text, hourly.proposal.lookback_hours) == ("5 * * * *", 1.5)
-    assert (rare.proposal, rare.problem) == (None, "too few runs to suggest: 2; 4 are needed")
-    assert (absent.proposal, absent.problem) == (None, "too few runs to suggest: 0; 4 are needed")
+    assert (rare.proposal, rare.problem) == (None, "too few runs for a suggestion: 2; 4 are needed")
+    assert (absent.proposal, absent.problem) == (None, "too few runs for a suggestion: 0; 4 are needed")
 
 
 def test_of_a_long_history_only_the_last_runs_are_read() -> None:

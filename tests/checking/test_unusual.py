@@ -41,7 +41,7 @@ def said() -> list[tuple[str, str]]:
 def test_a_run_that_runs_for_longer_than_nearly_all_before_is_told_with_the_figure() -> None:
     before()
     make_run("export", "Running", started_at=ago(minutes=12))
-    assert said() == [("export", "has been running for 12 min; 30 of the last 30 that completed took at most 4 min")]
+    assert said() == [("export", "has been running for 12 min; all of the last 30 completed runs took at most 4 min")]
 
 
 @pytest.mark.parametrize(("past", "is_unusual"), [(timedelta(0), False), (SECOND, True)])
@@ -57,7 +57,7 @@ def test_the_last_hundred_runs_say_what_is_usual_whatever_was_before() -> None:
         make_run("export", started_at=ago(days=90, hours=number), finished_at=ago(days=89, hours=number))
     make_run("export", "Running", started_at=ago(minutes=12))
     # It is one of the hundred itself.
-    assert said() == [("export", "has been running for 12 min; 99 of the last 99 that completed took at most 4 min")]
+    assert said() == [("export", "has been running for 12 min; all of the last 99 completed runs took at most 4 min")]
 
 
 @pytest.mark.parametrize("status", ["Stopped", "Cancelled"])
@@ -72,7 +72,7 @@ def test_a_run_that_waits_for_longer_than_nearly_all_before_is_told_with_the_fig
     before(waited=timedelta(seconds=20))
     waits()
     assert said() == [
-        ("export", "has waited in the queue for 12 min; 30 of the last 30 that started had waited at most 20 s")
+        ("export", "has waited in the queue for 12 min; all of the last 30 started runs had waited at most 20 s")
     ]
 
 

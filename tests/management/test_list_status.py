@@ -254,17 +254,17 @@ def test_the_tasks_that_run_and_nobody_watches_are_listed_with_how_often_and_the
     found = habits(unmonitored())
     lines = list(unwatched_as_table(found, NOW + timedelta(hours=2), Terminal(no_style())))
     assert lines == [
-        "2 tasks run that nobody watches",
+        "2 tasks have no monitor",
         "",
         "TASK    LAST RUNS   LAST RUN  STATUS     HOW OFTEN",
-        "hourly  ✓✓✓✓✓✓✓✓✓✗  2 h ago   Stopped    every 1 h",
+        "hourly  ✓✓✓✓✓✓✓✓✓✗  2 h ago   Stopped    every hour",
         "once    ✓           2 d ago   Completed  too few runs to say: 1",
         "",
         "suggest_monitors --unmonitored prints a configuration for them.",
     ]
     assert listed("--unmonitored").out.splitlines()[0] == lines[0]
     hourly, once = json.loads(listed("--unmonitored", "--format=json").out)["tasks"]
-    assert (hourly["how_often"], hourly["interval_seconds"], hourly["is_regular"]) == ("every 1 h", 3600, True)
+    assert (hourly["how_often"], hourly["interval_seconds"], hourly["is_regular"]) == ("every hour", 3600, True)
     assert (once["interval_seconds"], once["is_regular"], once["last_run"]["status"]) == (None, None, "Completed")
     rows = {row["task_name"]: row for row in csv.DictReader(io.StringIO(listed("--unmonitored", "--format=csv").out))}
     assert (rows["hourly"]["last_run_status"], rows["once"]["how_often"]) == ("Stopped", "too few runs to say: 1")
@@ -274,7 +274,7 @@ def test_where_each_task_has_a_monitor_that_is_said() -> None:
     make_monitor(task_name="watched")
     make_run("watched")
     called = listed("--unmonitored")
-    assert (called.code, called.out) == (0, "Each task that ever ran has a monitor\n")
+    assert (called.code, called.out) == (0, "Every task that ever ran has a monitor\n")
 
 
 def test_tasks_without_a_monitor_have_none_to_name() -> None:

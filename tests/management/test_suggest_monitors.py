@@ -39,7 +39,7 @@ def test_it_prints_a_configuration_that_imports_and_says_why_beside_it() -> None
     ]
     changes = plan_import(parse_json(called.out), parse_schedule("@daily", "UTC"))
     assert [(change.name, change.monitor.lookback_hours) for change in changes] == [("daily", 25), ("hourly", 1.5)]
-    assert "daily\n  Its last 30 runs started every 1 d.\n" in called.said
+    assert "daily\n  Its last 30 runs started every day.\n" in called.said
     assert "  manage.py suggest_monitors -- daily | manage.py import_monitors - --schedule '5 8 * * *'\n" in called.said
     assert (
         "  manage.py suggest_monitors -- hourly | manage.py import_monitors - --schedule '5 * * * *'\n" in called.said
@@ -74,7 +74,7 @@ def test_a_task_with_too_few_runs_is_named_and_left_out() -> None:
     make_runs("rare", 2, timedelta(hours=1))
     called = suggested("rare", "hourly")
     assert list(json.loads(called.out)[0]) == ["hourly"]
-    assert "rare\n  Too few runs to suggest: 2; 4 are needed.\n" in called.said
+    assert "rare\n  Too few runs for a suggestion: 2; 4 are needed.\n" in called.said
     alone = suggested("rare")
     assert (alone.code, alone.out) == (3, "")
 
@@ -88,7 +88,7 @@ def test_an_unknown_name_ends_with_3_and_shows_near_ones_however_long_ago_they_r
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [((), "Name tasks, or say --unmonitored"), (("--unmonitored",), "Each task that ever ran has a monitor")],
+    [((), "Name tasks, or say --unmonitored"), (("--unmonitored",), "Every task that ever ran has a monitor")],
 )
 def test_nothing_to_suggest_is_said(args: tuple[str, ...], said: str) -> None:
     called = suggested(*args)

@@ -33,7 +33,7 @@ class Command(PluginCommand):
         names = list(dict.fromkeys([*options["names"], *(unmonitored() if options["unmonitored"] else [])]))
         if not names:
             raise CouldNotTell(
-                "Each task that ever ran has a monitor"
+                "Every task that ever ran has a monitor"
                 if options["unmonitored"]
                 else "Name tasks, or say --unmonitored"
             )
