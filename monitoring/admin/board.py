@@ -16,7 +16,7 @@ from monitoring.admin.actions import acknowledge, lift_snooze, snooze_hour, snoo
 from monitoring.admin.display import badge, link
 from monitoring.admin.pages import key_in
 from monitoring.admin.parts import listed, overview_link, pairs, zone_of
-from monitoring.admin.times import as_of, by_weekday, exact
+from monitoring.admin.times import as_of, by_weekday, exact, whole_dates
 from monitoring.alerting import words
 from monitoring.alerting.variables import problem_of
 from monitoring.checking.board import Failing, Head, board
@@ -125,7 +125,7 @@ def _card(failing: Failing, now: datetime, site: str) -> Card:
         opened_at=incident.opened_at,
         lasts=written_span(now - incident.opened_at),
         summary=words.summary_of(facts, evidence) if facts else UNREADABLE,
-        since=words.since_of(facts, evidence) if facts else "",
+        since=whole_dates(words.since_of(facts, evidence)) if facts else "",
         said=said,
         rows=pairs(_rows(failing, now, site)),
         links=links,
@@ -167,7 +167,7 @@ def _dependents(facts: Facts, evidence: Evidence, site: str) -> SafeString:
     rows = [
         (
             link(BackgroundTask(pk=run.id), one_line(name), site) if run else one_line(name),
-            badge(words.stands_of(run, zone), words.run_tone(run.status) if run else "idle"),
+            badge(whole_dates(words.stands_of(run, zone)), words.run_tone(run.status) if run else "idle"),
         )
         for name, run in evidence.dependents
     ]

@@ -111,6 +111,7 @@ class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Djan
     form = DependentTaskForm
     formset = DependentTaskFormSet
     extra = 3
+    empty_value_display = "–"
     verbose_name_plural = "Dependent tasks: mails list them as tasks that may be delayed or fail"
 
 
@@ -123,6 +124,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     list_per_page = 50
+    empty_value_display = "–"
     actions = ACTIONS
     readonly_fields = ["suggested", "comes", "last_mails", "expects", "notifies"]
     fieldsets = [

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge
+from monitoring.admin.times import whole_dates
 from monitoring.alerting.states import MessageState
 from monitoring.alerting.words import fact_rows
 from monitoring.models import Incident, Monitor
@@ -100,7 +101,8 @@ def listed(lines: Sequence[Any]) -> SafeString:
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
     """Labels and their values, one under the other."""
-    return format_html('<dl class="mon-pairs">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", rows))
+    shown = ((label, whole_dates(value) if isinstance(value, str) else value) for label, value in rows)
+    return format_html('<dl class="mon-pairs">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", shown))
 
 
 def facts_found(stored: dict[str, Any]) -> SafeString | str:

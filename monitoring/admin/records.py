@@ -51,6 +51,7 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
     """A list and pages that are read-only."""
 
     list_per_page = 50
+    empty_value_display = "–"
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False

@@ -97,6 +97,11 @@ def test_a_card_says_what_was_found_since_when_and_what_depends_on_it(boss: Clie
     assert reverse("admin:monitoring_monitor_overview", args=[failing.pk]) in shown
 
 
+@pytest.mark.usefixtures("failing")
+def test_a_date_on_a_card_is_kept_together(boss: Client) -> None:
+    assert '● Running, started <span class="mon-date">2' in page(boss)
+
+
 def test_who_took_it_on_and_until_when_it_is_snoozed_is_said(boss: Client, failing: Monitor) -> None:
     Incident.objects.update(acknowledged_by="ada", acknowledged_at=lately(minutes=5))
     MonitorState.objects.update(snoozed_until=lately(hours=-2))

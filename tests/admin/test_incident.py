@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from monitoring.admin.records import IncidentAdmin
+from monitoring.admin.times import whole_dates
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.telling import tell
 from monitoring.tick import check_monitors
@@ -63,7 +64,7 @@ def test_it_says_what_the_mail_says(boss: Client) -> None:
     assert "It is the first check that failed. 1 task depends on it." in shown
     for label in ("Current status", "Expected status", "Checked", "Last success"):
         (value,) = [line.partition(": ")[2] for line in mail.text.splitlines() if line.startswith(label)]
-        assert f"<dt>{label}</dt><dd>{value}</dd>" in shown
+        assert f"<dt>{label}</dt><dd>{whole_dates(value)}</dd>" in shown
     assert "<dt>send_report</dt><dd>no run recorded</dd>" in shown
 
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitoring.admin.times import as_of, at, by_weekday, exact, exactly, to_the_minute, when
+from monitoring.admin.times import as_of, at, by_weekday, exact, exactly, to_the_minute, when, whole_dates
 from tests.factories import NOW
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -35,6 +35,13 @@ def test_a_weekday_stands_alone_as_long_as_it_names_one_day(away: timedelta) -> 
 def test_how_far_a_time_is_away_is_said_as_of_the_page(away: timedelta, said: str) -> None:
     assert f">{said}</time>" in as_of(NOW + away, NOW)
     assert f", {by_weekday(NOW + away, NOW, BERLIN)}</span>" in as_of(NOW + away, NOW, BERLIN)
+
+
+def test_dates_in_a_text_are_kept_together_and_the_rest_is_escaped() -> None:
+    whole = '<span class="mon-date">2026-11-22</span>'
+    assert whole_dates("<b> since 2026-11-22 09:35 CET") == f"&lt;b&gt; since {whole} 09:35 CET"
+    assert whole_dates(at(NOW, BERLIN)) == at(NOW, BERLIN)
+    assert whole in as_of(NOW, NOW + timedelta(days=9), BERLIN)
 
 
 def test_what_has_not_happened_is_a_dash() -> None:
