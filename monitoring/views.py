@@ -11,7 +11,7 @@ from monitoring.checking.health import problems
 from monitoring.conf import conf
 from monitoring.models import database_now
 
-AWAY = "The database could not be asked"
+AWAY = "Cannot query the database"
 
 
 @never_cache

@@ -174,7 +174,7 @@ def test_what_is_quoted_is_what_the_software_says(settings: Any, tmp_path: Path)
     def check(given: str) -> None:
         config.write_text(given)
         called = call("check_task_status", "--config", str(config), "--dry-run")
-        said.extend([called.out, called.said, f"NobodyToTell: {called.said}"])
+        said.extend([called.out, called.said, f"Error: {called.said}"])
 
     monitor = make_monitor("hourly_data_sync", task_name="hourly_data_sync", notify_to=[], lookback_hours=1)
     said.append(call("list_status").out)

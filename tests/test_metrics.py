@@ -112,7 +112,7 @@ def test_a_database_that_is_away_is_said(client: Client) -> None:
 
     with connection.execute_wrapper(away):
         response = ask(client)
-    assert (response.status_code, response.content) == (503, b"The database could not be asked\n")
+    assert (response.status_code, response.content) == (503, b"Cannot query the database\n")
 
 
 def test_it_is_only_read(client: Client) -> None:

@@ -85,7 +85,7 @@ def test_readyz_says_that_the_database_is_away(client: Client) -> None:
         response = client.get("/readyz")
     assert (response.status_code, response.json()) == (
         503,
-        {"ready": False, "reasons": ["The database could not be asked"]},
+        {"ready": False, "reasons": ["Cannot query the database"]},
     )
 
 

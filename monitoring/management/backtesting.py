@@ -12,6 +12,7 @@ from monitoring.management.plugin import (
     CouldNotTell,
     NotAsExpected,
     PluginCommand,
+    Reported,
     iso,
     read_config,
     run_as_json,
@@ -24,6 +25,10 @@ from monitoring.values.text import one_line, written_span
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 LONGEST = timedelta(days=366)  # 527,040 checks of a monitor that is due every minute
 MAILS_SHOWN = 20  # the last ones of each
+
+
+class NotTried(CouldNotTell, Reported):
+    """Some could not be tried."""
 
 
 def add_back_test_options(parser: CommandParser) -> None:
@@ -70,7 +75,7 @@ def report_back_test(command: PluginCommand, trials: Sequence[Trial], ago: str, 
     if alerting:
         raise NotAsExpected(said)
     if untold:
-        raise CouldNotTell("\n".join(f"{one_line(each.trial.name)}: {each.problem}" for each in untold))
+        raise NotTried("\n".join(f"{one_line(each.trial.name)}: {each.problem}" for each in untold))
 
 
 def _shown(command: PluginCommand, found: Iterator[BackTest], total: int) -> Iterator[BackTest]:
@@ -87,7 +92,7 @@ def _shown(command: PluginCommand, found: Iterator[BackTest], total: int) -> Ite
 
 def _count(found: Sequence[BackTest], alerting: Sequence[BackTest], untold: Sequence[BackTest]) -> str:
     counted = [f"{len(alerting):,} of {len(found):,} would have alerted"]
-    return ", ".join(counted + ([f"for {len(untold):,} nobody can tell"] if untold else []))
+    return ", ".join(counted + ([f"{len(untold):,} could not be tried"] if untold else []))
 
 
 def _print(command: PluginCommand, found: Sequence[BackTest], word: str, counted: str) -> None:

@@ -15,9 +15,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
@@ -28,11 +28,17 @@ from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, plain_lines
 
-OK, CRITICAL, UNKNOWN = 0, 2, 3
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+# As SQLite and PostgreSQL say it.
+_NOT_MIGRATED = re.compile(r"no such (table|column)|has no column named|(relation|column) \S+( of \S+)? does not exist")
 _NOT_PLAIN = re.compile(r"[^\n -~]")
 
 
-class NotAsExpected(CommandError):
+class Reported(CommandError):
+    """What the report on standard output says too: on the command line it is not repeated."""
+
+
+class NotAsExpected(Reported):
     def __init__(self, said: str):
         super().__init__(plain_lines(said), returncode=CRITICAL)
 
@@ -47,7 +53,7 @@ class NobodyToTell(CouldNotTell, ValueError):
 
 
 class PluginCommand(BaseCommand):
-    """A command that ends with 3 if anything kept it from telling: bad usage, a bad config, no database."""
+    """A command that ends with 3 if anything kept it from telling: bad usage, a bad config, no database, no reader."""
 
     refused = "The configuration is refused, nothing was checked:"
 
@@ -57,15 +63,36 @@ class PluginCommand(BaseCommand):
         def refuse(message: str) -> NoReturn:
             if parser.called_from_command_line:
                 parser.print_usage(sys.stderr)
-                parser.exit(UNKNOWN, f"{parser.prog}: {message}\n")
+                parser.exit(UNKNOWN, f"Error: {message}\n")
             raise CouldNotTell(message)
 
         parser.error = refuse  # type: ignore[method-assign] # argparse would end with 2, which means "critical"
         return parser
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except BrokenPipeError:  # such as `head`, which has seen enough
+            sys.exit(UNKNOWN)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                _flush_quietly(stream)
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         if os.environ.get("NO_COLOR") and not options["force_color"]:  # https://no-color.org
             options["no_color"] = True
+        try:
+            return self._execute(*args, **options)
+        except SystemCheckError:
+            raise
+        except CommandError as error:
+            if not self._called_from_command_line or options["traceback"]:  # type: ignore[attr-defined] # not in stubs
+                raise
+            if not isinstance(error, Reported):
+                self.stderr.write(f"Error: {error}")  # Django would begin with the name of the class
+            sys.exit(error.returncode)
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
         except ConfigError as error:
@@ -73,9 +100,9 @@ class PluginCommand(BaseCommand):
         except UnknownMonitors as error:
             raise CouldNotTell(str(error)) from None
         except DatabaseError as error:
-            raise CouldNotTell(f"The database could not be asked: {error}") from error
+            raise CouldNotTell(_why_not_queried(error)) from error
         except CommandError as error:
-            if error.returncode != CRITICAL:
+            if error.returncode == WARNING:  # which is Django's default
                 error.returncode = UNKNOWN
             raise
 
@@ -85,6 +112,21 @@ class PluginCommand(BaseCommand):
 
     def print_json(self, document: object) -> None:
         self.stdout.write(as_json(document, is_ascii=not is_unicode(self.stdout)))
+
+
+def _flush_quietly(stream: TextIO) -> None:
+    """Python flushes once more when it ends, and would complain that nobody reads."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _why_not_queried(error: DatabaseError) -> str:
+    said = f"Cannot query the database: {error}"
+    if not _NOT_MIGRATED.search(said):
+        return said
+    return f"{said.splitlines()[0]}. Has `manage.py migrate` been run?"
 
 
 def as_json(document: object, *, is_ascii: bool = False) -> str:

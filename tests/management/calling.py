@@ -37,11 +37,20 @@ class Site:
 
     folder: Path
 
-    def manage(self, *args: str, stdin: str = "") -> Called:
-        environment = {"PATH": os.environ["PATH"], "DEBUG": "1", "SECRET_KEY": "x", "VAR_DIR": str(self.folder)}
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "DEBUG": "1", "SECRET_KEY": "x", "VAR_DIR": str(self.folder)}
+
+    def manage(self, *args: str, stdin: str = "", **environment: str) -> Called:
         command = [sys.executable, "manage.py", *args]
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False
+            command,
+            cwd=ROOT,
+            env=self.environment | environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return Called(done.returncode, done.stdout, done.stderr)
 

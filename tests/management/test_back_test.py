@@ -74,7 +74,7 @@ def test_of_a_task_without_history_nobody_can_tell_which_is_3() -> None:
     make_monitor("other", task_name="other")
     called = back_test()
     assert (called.code, called.said) == (3, "other: no run of “other” is recorded")
-    assert called.out.startswith("BACK-TEST UNKNOWN - 0 of 2 would have alerted, for 1 nobody can tell\n")
+    assert called.out.startswith("BACK-TEST UNKNOWN - 0 of 2 would have alerted, 1 could not be tried\n")
 
 
 def test_what_would_have_alerted_weighs_more_than_what_nobody_can_tell() -> None:
@@ -149,4 +149,4 @@ def test_it_ends_so_as_a_process_too(tmp_path: Path) -> None:
     config = json.dumps({"a": {"expected_statuses": ["Completed"]}})
     called = site.manage("check_task_status", "--config=-", "--since=30d", "--schedule=@daily", stdin=config)
     assert called.code == 3
-    assert "no run of “a” is recorded" in called.said
+    assert "no run of “a” is recorded" in called.out

@@ -142,7 +142,7 @@ def test_the_arguments_are_the_commands_own_whatever_they_look_like(capfdbinary:
 
 def test_a_command_that_is_not_found_is_a_failed_run(record: Recorder) -> None:
     status, _, err = record("backup", "--", "no-such-thing")
-    assert (status, err) == (127, b"CommandError: no-such-thing: command not found\n")
+    assert (status, err) == (127, b"Error: no-such-thing: command not found\n")
     assert (run().status, run().errors, run().attempts) == ("Stopped", "no-such-thing: command not found", 1)
 
 

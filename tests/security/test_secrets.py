@@ -81,7 +81,7 @@ def test_what_anybody_may_ask_says_nothing_of_the_site(client: Client, caplog: p
     with connection.execute_wrapper(away):
         response = client.get("/readyz")
     assert response.status_code == 503
-    assert response.json()["reasons"] == ["The database could not be asked"]
+    assert response.json()["reasons"] == ["Cannot query the database"]
     for path in ("/healthz", "/nowhere", "/admin/login/", "/"):
         said = client.get(path)
         assert not {"Server", "X-Powered-By", "Via"} & set(said.headers)

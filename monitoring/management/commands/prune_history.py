@@ -2,16 +2,17 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from monitoring.conf import conf
+from monitoring.management.plugin import PluginCommand
 from monitoring.models import database_now
 from monitoring.retention import count, delete, politely, prune
 
 BAR = 30  # characters
 
 
-class Command(BaseCommand):
+class Command(PluginCommand):
     help = (
         "Deletes what is older than MONITORING says: runs (KEEP_RUNS_DAYS), and closed incidents with alerts and "
         "messages (KEEP_INCIDENTS_DAYS). Of each task the newest old success and failure stay, and runs that an "
@@ -53,5 +54,5 @@ class Command(BaseCommand):
 
 def _days(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of days, at least 1")
     return int(text)

@@ -2,13 +2,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from monitoring.management.plugin import PluginCommand
 from monitoring.recording.job import CannotStart, record_job
 from monitoring.values.text import plain_lines
 
 
-class Command(BaseCommand):
+class Command(PluginCommand):
     help = (
         "Runs a command and records that as a run: `record_run nightly_backup -- pg_dump -f backup.sql shop`. The "
         "command is Completed when it exits with 0, else Stopped. Its output, its exit status and the signals TERM, "
@@ -27,7 +28,7 @@ class Command(BaseCommand):
             found = parse_own(given[:mark], namespace)
             found.command = given[mark + 1 :]
             if not found.command:
-                parser.error("the command to run is missing; it stands after --")
+                parser.error("the command to run is missing; put it after --")
             return found
 
         parser.parse_args = parse_args  # type: ignore[method-assign, assignment] # it is what Django calls

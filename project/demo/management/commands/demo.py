@@ -13,11 +13,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from huey.contrib.djhuey import enqueue
 
-from monitoring.management.plugin import NotAsExpected, columns
+from monitoring.management.plugin import NotAsExpected, PluginCommand, columns
 from monitoring.models import BackgroundTask
 from project.demo import tasks
 from project.demo.models import IngestorSession
@@ -39,7 +39,7 @@ ABSENT_FOR = {"daily_cleanup": timedelta(days=2)}
 EXPORT_FAILS_EVERY = 50  # hours
 
 
-class Command(BaseCommand):
+class Command(PluginCommand):
     help = (
         "Runs the example tasks in a real worker, checks the example configurations, makes monitors of one and shows "
         "the mails. The week of runs before is made up."

@@ -1,0 +1,87 @@
+"""How commands end as processes: their exit codes, what they say of an error, and what they do if nobody reads on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.management.calling import ROOT, Site
+
+CONFIG = '{"daily_report": {"expected_statuses": ["Completed"], "notify_to": ["ops@example.com"]}}'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.manage("migrate", "--verbosity=0")
+    return site
+
+
+@pytest.mark.parametrize(
+    ("args", "buffering", "code"),
+    [
+        (["list_status"], {}, 0),  # the output fits into the buffer: the command comes to its end
+        (["list_status", "--help"], {}, 0),
+        (["check_task_status", "--self"], {}, 2),
+        (["list_status"], {"PYTHONUNBUFFERED": "1"}, 3),
+    ],
+)
+def test_if_nobody_reads_its_output_a_command_ends_without_a_word(
+    site: Site, args: list[str], buffering: dict[str, str], code: int
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "manage.py", *args]
+    environment = site.environment | buffering
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=writes, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_an_error_is_said_in_a_sentence_after_the_word_error(site: Site) -> None:
+    called = site.manage("preview_alert", "--to=foo")
+    assert (called.code, called.said) == (3, "Error: --to: 'foo' is not an e-mail address\n")
+    called = site.manage("record_run", "backup", "--", "no-such-thing")
+    assert called.code == 127
+    assert called.said.endswith("Error: no-such-thing: command not found\n")
+
+
+def test_what_the_report_says_is_not_repeated_as_an_error(site: Site) -> None:
+    checked = site.manage("check_task_status", "--config=-", "--dry-run", stdin=CONFIG)
+    assert (checked.code, checked.said) == (2, "")
+    assert checked.out.startswith("TASKS CRITICAL - 1 not executed\n")
+    itself = site.manage("check_task_status", "--self")
+    assert (itself.code, itself.said) == (2, "")
+    assert itself.out.startswith("MONITORING CRITICAL - 1 problem\n")
+    tried = site.manage("check_task_status", "--config=-", "--since=30d", "--schedule=@daily", stdin=CONFIG)
+    assert (tried.code, tried.said) == (3, "")
+    assert "no run of “daily_report” is recorded" in tried.out
+
+
+@pytest.mark.parametrize("args", [["list_status"], ["prune_history"], ["check_task_status", "--self"]], ids=str)
+def test_without_tables_an_error_names_the_way_out(tmp_path: Path, args: list[str]) -> None:
+    called = Site(tmp_path).manage(*args)
+    assert (called.code, called.out) == (3, "")
+    assert called.said.startswith("Error: Cannot query the database: no such table: monitoring_")
+    assert called.said.endswith(". Has `manage.py migrate` been run?\n")
+    assert called.said.count("\n") == 1
+
+
+def test_without_tables_on_postgresql_it_is_the_same_sentence(tmp_path: Path) -> None:
+    with services.postgres_server() as url:
+        called = Site(tmp_path).manage("list_status", DATABASE_URL=url)
+    said = 'relation "monitoring_monitor" does not exist. Has `manage.py migrate` been run?'
+    assert (called.code, called.out, called.said) == (3, "", f"Error: Cannot query the database: {said}\n")
+
+
+@pytest.mark.parametrize("command", [["prune_history", "--older-than=0"], ["record_run", "backup"]], ids=str)
+def test_bad_usage_ends_with_3(tmp_path: Path, command: list[str]) -> None:
+    called = Site(tmp_path).manage(*command)
+    assert (called.code, called.out) == (3, "")
+    assert called.said.startswith("usage: manage.py ")
+    assert "\nError: " in called.said
