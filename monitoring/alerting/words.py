@@ -63,8 +63,13 @@ def written_hours(hours: float) -> str:
 
 
 def zone_of(facts: Facts) -> ZoneInfo:
+    return zone_named(facts.time_zone)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The site's time zone for an empty name, and for one that cannot be read."""
     try:
-        return ZoneInfo(facts.time_zone) if facts.time_zone else timezone.get_default_timezone()
+        return ZoneInfo(name) if name else timezone.get_default_timezone()
     # The row is corrupt, or this host knows fewer zones than the one where the zone was chosen.
     except (ValueError, OSError, ZoneInfoNotFoundError):
         return timezone.get_default_timezone()

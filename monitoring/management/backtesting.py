@@ -107,7 +107,7 @@ def _print(command: PluginCommand, found: Sequence[BackTest], word: str, counted
         write(f"{one_line(each.trial.name)}{said}")
         if (earlier := len(each.said) - MAILS_SHOWN) > 0:
             write(f"  {earlier:,} earlier mails: --format json has them")
-        command.print_table([_mail(mail) for mail in each.said[-MAILS_SHOWN:]])
+        command.print_table([_mail(mail, _zone_of(each)) for mail in each.said[-MAILS_SHOWN:]])
         if each.shortness:
             write(f"  {each.shortness}")
     write("")
@@ -117,12 +117,16 @@ def _print(command: PluginCommand, found: Sequence[BackTest], word: str, counted
 def _row(found: BackTest) -> tuple[str, ...]:
     failed = sum(((each.until or found.until) - each.since for each in found.failing), timedelta())
     counts = ("-", "-", "-") if found.problem else (f"{found.checks:,}", f"{found.alerts:,}", f"{found.recoveries:,}")
-    since = "-" if found.problem else written(found.since)
+    since = "-" if found.problem else written(found.since, _zone_of(found))
     return one_line(found.trial.name), *counts, written_span(failed) if failed else "-", since
 
 
-def _mail(said: Said) -> tuple[str, ...]:
-    return f"  {written(said.at)}", KINDS[said.decision], said.words
+def _zone_of(found: BackTest) -> str:
+    return found.trial.schedule.zone if found.trial.schedule else ""
+
+
+def _mail(said: Said, time_zone: str) -> tuple[str, ...]:
+    return f"  {written(said.at, time_zone)}", KINDS[said.decision], said.words
 
 
 def _as_json(found: Sequence[BackTest], since: datetime, now: datetime) -> dict[str, Any]:

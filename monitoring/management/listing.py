@@ -15,7 +15,7 @@ from monitoring.models import Incident, Monitor
 from monitoring.values.schedule import InvalidSchedule
 
 TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: "idle", Stands.DISABLED: "idle"}
-HEADER = ("NAME", "STANDS", "SINCE", "LAST RUNS", "LAST RUN", "NEXT CHECK", "TELLS")
+HEADER = ("NAME", "STANDS", "SINCE", "LAST RUNS", "LAST RUN", "NEXT CHECK", "NOTIFIES")
 STANDS, RUNS = 1, 3  # columns
 CSV_FIELDS = (
     "name",
@@ -53,7 +53,7 @@ def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, 
         cells[STANDS] = terminal.painted(cells[STANDS], TONES[each.standing.stands])
         cells[RUNS] = terminal.strip(each.evidence.runs, len(cells[RUNS]))
         yield "  ".join(cells[:shown_columns]).rstrip()
-        for note in [*_notes(each, now), *[f"tells {cells[-1]}"] * is_narrow]:
+        for note in [*_notes(each, now), *[f"notifies {cells[-1]}"] * is_narrow]:
             yield from terminal.wrapped(note)
         if is_failing and each is not shown[-1]:
             yield ""
@@ -62,7 +62,7 @@ def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, 
 def in_full(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Terminal) -> Iterator[str]:
     """Everything known about one monitor, in the order and the words of its mail."""
     standing, mail = shown.standing, template_context(shown.facts, shown.evidence)
-    since = f" since {written(standing.since)}" if standing.since else ""
+    since = f" since {written(standing.since, shown.facts.time_zone)}" if standing.since else ""
     yield terminal.spelt(standing.monitor.name)
     yield terminal.painted(f"{standing.stands}{since}", TONES[standing.stands])
     if shown.failed:
@@ -145,9 +145,10 @@ def _row(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Term
 def _notes(shown: Lately, now: datetime) -> list[str]:
     """What was found, in the words of its mail, and what people did about it."""
     incident, snoozed_until = shown.standing.incident, _snoozed_until(shown.standing, now)
+    zone = shown.facts.time_zone  # as in what was found
     done = [
         f"acknowledged by {incident.acknowledged_by}" if incident and incident.acknowledged_at else "",
-        f"snoozed until {written(snoozed_until)}" if snoozed_until else "",
+        f"snoozed until {written(snoozed_until, zone)}" if snoozed_until else "",
     ]
     notes = [*_found(shown), ", ".join(filter(None, done)), shown.evidence.problem]
     return [note for note in notes if note]
@@ -164,19 +165,19 @@ def _found(shown: Lately) -> list[str]:
 def _facts_in_full(
     shown: Lately, mail: dict[str, Any], superusers: Sequence[str], now: datetime
 ) -> Iterator[tuple[str, str]]:
-    standing, incident = shown.standing, shown.standing.incident
+    standing, incident, zone = shown.standing, shown.standing.incident, shown.facts.time_zone
     # For a monitor that does not fail, these are about the newest run, which no check has looked at.
     yield from (row for row in mail["rows"] if shown.failed or row[0] != "Checked")
     yield from (row for row in mail["evidence_rows"] if row[0] != "Next check")
     yield "Schedule", _schedule(standing.monitor)
-    yield "Last check", written(standing.state.last_checked_at)
-    yield "Next check", written(standing.next_check_at)
+    yield "Last check", written(standing.state.last_checked_at, zone)
+    yield "Next check", written(standing.next_check_at, zone)
     if incident:
         by = f", acknowledged by {incident.acknowledged_by}" if incident.acknowledged_at else ""
         yield "Incident", f"{incident.pk}, failing checks in a row: {incident.failing_checks}{by}"
     if snoozed_until := _snoozed_until(standing, now):
-        yield "Snoozed until", written(snoozed_until)
-    yield "Tells", tells(standing.monitor.addresses, superusers)
+        yield "Snoozed until", written(snoozed_until, zone)
+    yield "Notifies", tells(standing.monitor.addresses, superusers)
 
 
 def _incident_as_json(incident: Incident) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from typing import Any, NoReturn, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.db import Error as DatabaseError
-from django.utils import timezone
 
-from monitoring.alerting.words import written_time
+from monitoring.alerting.words import written_time, zone_named
 from monitoring.checking.lookup import UnknownMonitors
 from monitoring.management.terminal import is_unicode
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
@@ -173,9 +172,9 @@ def read_config(path: str, option: str) -> tuple[Expectation, ...]:
         raise CouldNotTell(f"{given}: {error.strerror}; {option} takes a JSON file, or - for standard input") from None
 
 
-def written(instant: datetime | None) -> str:
-    """In the site's time zone, with its name."""
-    return written_time(instant, timezone.get_default_timezone()) if instant else "-"
+def written(instant: datetime | None, time_zone: str = "") -> str:
+    """In a monitor's time zone, or else the site's, with its name."""
+    return written_time(instant, zone_named(time_zone)) if instant else "-"
 
 
 def tells(notify_to: Sequence[str], superusers: Sequence[str]) -> str:

@@ -145,7 +145,9 @@ def test_a_snoozed_one_that_is_named_is_checked_and_it_says_so_and_tells_nobody(
     MonitorState.objects.update(snoozed_until=until)
     called = check("--monitor", monitor.name)
     assert called.code == 2
-    assert f"quiet is snoozed until {until:%Y-%m-%d %H:%M:%S} UTC: nobody is told before that it fails\n" in called.out
+    assert (
+        f"quiet is snoozed until {until:%Y-%m-%d %H:%M:%S} UTC: until then nobody is told that it fails\n" in called.out
+    )
     assert (Incident.objects.count(), Delivery.objects.count()) == (1, 0)
 
 
@@ -202,7 +204,7 @@ def test_a_dry_run_says_whom_it_would_tell_and_writes_and_sends_nothing() -> Non
     assert mail.outbox == []
     assert called.code == 2
     rows = {line.partition("  ")[0]: line for line in called.out.splitlines()}
-    assert rows["NAME"].endswith("WOULD TELL")
+    assert rows["NAME"].endswith("WOULD NOTIFY")
     assert rows["new failure"].endswith("ops@example.com")
     assert rows["recovered"].endswith("people@example.com")
     assert rows["told once"].endswith("  - (told)")

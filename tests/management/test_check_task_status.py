@@ -62,7 +62,7 @@ def test_a_task_that_is_not_as_expected_ends_with_2_after_the_mail_was_sent(conf
 def test_a_dry_run_says_whom_it_would_tell_and_writes_and_sends_nothing(config: Any) -> None:
     code, out, _ = check("--dry-run", config=config(daily_report=GOOD))
     assert code == 2
-    assert "WOULD TELL" in out
+    assert "WOULD NOTIFY" in out
     assert "ops@example.com" in out
     assert (Alert.objects.count(), Message.objects.count(), mail.outbox) == (0, 0, [])
 
@@ -163,6 +163,12 @@ def test_what_the_columns_do_not_say_stands_below_them(config: Any) -> None:
     path = config(daily_report=GOOD, ingestor_session=GOOD | sessions)
     _, out, _ = check("--dry-run", config=path)
     assert "\ndaily_report: a run that never started is Queued, submitted 2" in out
+
+
+def test_times_of_a_configuration_are_in_the_time_zone_of_the_site(config: Any, settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Kolkata"
+    make_run("daily_report", started_at=timezone.now())
+    assert " IST (Asia/Kolkata)" in check(config=config(daily_report=GOOD))[1]
 
 
 def test_what_could_not_be_sent_is_said_and_in_json_too(config: Any, settings: Any) -> None:

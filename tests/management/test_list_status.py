@@ -71,7 +71,7 @@ def test_the_table_says_where_each_stands_since_when_its_runs_next_check_and_who
     assert listed().code == 0
     assert listed().out.splitlines()[:2] == ["1 failing, 1 fine, 1 not checked yet, 1 disabled", ""]
     assert table_at(NOW + timedelta(hours=2)) == [
-        "NAME   STANDS           SINCE    LAST RUNS  LAST RUN  NEXT CHECK  TELLS",
+        "NAME   STANDS           SINCE    LAST RUNS  LAST RUN  NEXT CHECK  NOTIFIES",
         "fails  failing          1 d ago  -          -         in 22 h     a@example.com, b@example.com",
         "  daily_report has not executed: no run was found in the last 2 hour(s), and none was ever recorded.",
         "",
@@ -90,7 +90,7 @@ def test_on_a_narrow_terminal_whom_it_tells_stands_under_its_line_and_words_are_
         "fails  failing          1 d ago  -          -         in 22 h",
         "  daily_report has not executed: no run was found in the last 2 hour(s), and",
         "  none was ever recorded.",
-        "  tells a@example.com, b@example.com",
+        "  notifies a@example.com, b@example.com",
     ]
 
 
@@ -162,7 +162,7 @@ Schedule         At 08:35 every day, UTC
 Last check       2026-11-22 08:35:00 UTC
 Next check       2026-11-23 08:35:00 UTC
 Incident         {incident.pk}, failing checks in a row: 1, acknowledged by anna
-Tells            ops@example.com
+Notifies         ops@example.com
 
 Dependent tasks
   report     Completed, started 2026-11-22 07:35 UTC
@@ -181,6 +181,22 @@ Open monitor: https://monitor.example.org/admin/monitoring/monitor/{monitor.pk}/
 Open run: https://monitor.example.org/admin/monitoring/backgroundtask/{run.pk}/change/
 """
     )
+
+
+def test_all_times_of_a_monitor_are_in_its_own_time_zone() -> None:
+    monitor = make_monitor(due_at=NOW, time_zone="Europe/Berlin")
+    make_run(started_at=ago(hours=12), finished_at=ago(hours=11))
+    make_run(status="Stopped", started_at=ago(minutes=30), finished_at=ago(minutes=5))
+    tick(NOW)
+    snooze([monitor], timezone.now() + timedelta(days=1))
+    shown = listed("--monitor=daily report").out
+    make_run(status="Running", started_at=timezone.now())
+    checked = call("check_task_status", "--dry-run").out
+    assert "\nNext check       2026-11-23 08:35:00 CET (Europe/Berlin)\n" in shown
+    tried = call("check_task_status", "--since=2d").out
+    for said in (shown, listed().out, checked, tried):
+        assert "(Europe/Berlin)" in said
+        assert "UTC" not in said
 
 
 def test_of_one_that_is_fine_nothing_is_said_to_have_failed_or_been_checked() -> None:
@@ -344,13 +360,6 @@ def test_a_snooze_that_is_over_is_not_noted() -> None:
 def test_nobody_to_tell_is_said() -> None:
     make_monitor(notify_to=[])
     assert listed().out.splitlines()[-1].endswith("  nobody")
-
-
-def test_times_are_in_the_zone_of_the_site_and_name_it(settings: Any) -> None:
-    settings.TIME_ZONE = "Europe/Berlin"
-    make_monitor(due_at=NOW)
-    tick(NOW)
-    assert "since 2026-11-22 09:35:00 CET (Europe/Berlin)" in listed("--monitor=daily report").out
 
 
 def test_json_has_every_key_for_every_monitor(monitoring_settings: Any) -> None:

@@ -64,7 +64,7 @@ def test_an_import_says_what_it_did(config: Any) -> None:
     assert lines[:5] == [
         "Imported: 2 new",
         "",
-        "CHANGE  NAME  TASK  EXPECTED   LAST  SCHEDULE    TELLS          DEPENDENT TASKS",
+        "CHANGE  NAME  TASK  EXPECTED   LAST  SCHEDULE    NOTIFIES       DEPENDENT TASKS",
         "new     one   one   Completed  1 h   35 8 * * *  a@example.com  x, y",
         "new     two   two   Completed  1 h   35 8 * * *  nobody         -",
     ]

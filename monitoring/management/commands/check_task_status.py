@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -79,7 +80,8 @@ class Command(PluginCommand):
         if options["format"] == "json":
             self.print_json(_as_json(found, mails))
         else:
-            self._print(found, mails, options["dry_run"])
+            zones = {each.monitor.name: each.monitor.time_zone for each in standing}
+            self._print(found, mails, zones, options["dry_run"])
             self._print_notes(standing, now)
         if found.nobody_to_tell:
             raise NobodyToTell(found.nobody_to_tell)
@@ -102,18 +104,18 @@ class Command(PluginCommand):
         if found:
             raise NotAsExpected("; ".join(map(str, found)))
 
-    def _print(self, found: Round, mails: Dispatched, dry_run: bool) -> None:
+    def _print(self, found: Round, mails: Dispatched, zones: Mapping[str, str], dry_run: bool) -> None:
         style = self.style.ERROR if found.failing else self.style.SUCCESS
         self.stdout.write(style(f"TASKS {'CRITICAL' if found.failing else 'OK'} - {_count(found)}"))
         self.stdout.write("")
-        header = ("NAME", "VERDICT", "STATUS", "EXPECTED", "LAST", "STARTED", "WOULD TELL" if dry_run else "TELLS")
-        rows = [header, *map(_row, found.judged)]
+        header = ("NAME", "VERDICT", "STATUS", "EXPECTED", "LAST", "STARTED", "WOULD NOTIFY" if dry_run else "NOTIFIES")
+        rows = [header, *(_row(judged, zones.get(judged.name, "")) for judged in found.judged)]
         for cells, judged in zip(columns(rows), (None, *found.judged), strict=True):
             if judged is not None:
                 cells[1] = (self.style.SUCCESS if judged.outcome.is_as_expected else self.style.ERROR)(cells[1])
             self.stdout.write("  ".join(cells).rstrip())
         for judged in found.judged:
-            if said := _why(judged):
+            if said := _why(judged, zones.get(judged.name, "")):
                 self.stdout.write(f"\n{one_line(judged.name)}: {said}")
         if mails.sent or mails.failed:
             self.stdout.write("")
@@ -132,12 +134,12 @@ class Command(PluginCommand):
             self.stdout.write(note)
 
 
-def _why(judged: Judged) -> str:
+def _why(judged: Judged, time_zone: str) -> str:
     """What the columns do not say: why it could not be checked, or that a run was submitted and has not started."""
     waiting = judged.outcome.waiting
     if judged.outcome.reason or judged.outcome.run or not waiting:
         return one_line(judged.outcome.reason)
-    return f"a run that never started is {waiting.status}, submitted {written(waiting.submitted_at)}"
+    return f"a run that never started is {waiting.status}, submitted {written(waiting.submitted_at, time_zone)}"
 
 
 def _refuse_several(options: dict[str, Any]) -> None:
@@ -171,7 +173,9 @@ def _note(standing: Standing, now: datetime) -> str:
     if standing.stands is Stands.DISABLED:
         notes.append("is disabled: it is checked only by hand")
     if until and until > now:
-        notes.append(f"is snoozed until {written(until)}: nobody is told before that it fails")
+        notes.append(
+            f"is snoozed until {written(until, standing.monitor.time_zone)}: until then nobody is told that it fails"
+        )
     return f"{name} {' and '.join(notes)}" if notes else ""
 
 
@@ -180,7 +184,7 @@ def _count(found: Round) -> str:
     return ", ".join(f"{times[verdict]} {verdict.value}" for verdict in reversed(Verdict) if times[verdict])
 
 
-def _row(judged: Judged) -> tuple[str, ...]:
+def _row(judged: Judged, time_zone: str) -> tuple[str, ...]:
     outcome = judged.outcome
     expectation, run = outcome.check.expectation, outcome.run
     return (
@@ -189,7 +193,7 @@ def _row(judged: Judged) -> tuple[str, ...]:
         run.status if run else "-",
         ", ".join(expectation.expected_statuses),
         f"{written_hours(expectation.lookback_hours)} h",
-        written(run.started_at if run else None),
+        written(run.started_at if run else None, time_zone),
         _told(judged),
     )
 

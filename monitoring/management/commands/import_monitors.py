@@ -42,7 +42,7 @@ class Command(PluginCommand):
         self.stdout.write("")
         superusers = superuser_addresses()
         shown = terminal(self.stdout, self.style)
-        header = ("CHANGE", "NAME", "TASK", "EXPECTED", "LAST", "SCHEDULE", "TELLS", "DEPENDENT TASKS")
+        header = ("CHANGE", "NAME", "TASK", "EXPECTED", "LAST", "SCHEDULE", "NOTIFIES", "DEPENDENT TASKS")
         rows = (_row(change, superusers) for change in changes)
         self.print_table([header, *([shown.spelt(cell) for cell in row] for row in rows)])
         self.stdout.write("")
