@@ -55,7 +55,7 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     return [
         checks.Error(
-            f"The database {alias!r} is {vendor}; runs are judged on SQLite and PostgreSQL only.",
+            f"The database {alias!r} is {vendor}; only SQLite and PostgreSQL are supported.",
             hint="Route the app 'monitoring' to one of these with DATABASE_ROUTERS.",
             id="monitoring.E002",
         )
@@ -67,7 +67,9 @@ def check_time_zone_support(**kwargs: Any) -> list[checks.CheckMessage]:
     if settings.USE_TZ:
         return []
     return [
-        checks.Error("USE_TZ is off; runs are compared by instants.", hint="Set USE_TZ = True.", id="monitoring.E004")
+        checks.Error(
+            "USE_TZ is off; times need a time zone to be compared.", hint="Set USE_TZ = True.", id="monitoring.E004"
+        )
     ]
 
 
@@ -93,8 +95,8 @@ def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     return [
         checks.Warning(
-            f"The SQLite database {alias!r} takes its write lock in the middle of a transaction: where two workers "
-            "check at once, one of them fails with 'database is locked' instead of waiting.",
+            f"The SQLite database {alias!r} takes its write lock in the middle of a transaction: if two workers check "
+            "at once, one of them fails with 'database is locked' instead of waiting.",
             hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}.",
             id="monitoring.W004",
         )
@@ -124,8 +126,8 @@ def check_metrics(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     return [
         checks.Warning(
-            "There is a METRICS_TOKEN, but what /metrics is written with is not installed: it answers 404.",
-            hint="Install the extra 'metrics', or prometheus-client.",
+            "There is a METRICS_TOKEN, but prometheus-client is not installed: /metrics answers 404.",
+            hint="Install it, or this app's extra 'metrics'.",
             id="monitoring.W006",
         )
     ]
@@ -176,7 +178,7 @@ def _consumer_never_seen() -> list[checks.CheckMessage]:
         return []
     return [
         checks.Warning(
-            "There are monitors, but no consumer has ticked yet: nothing is checked.",
+            "There are monitors, but no worker has run checks yet.",
             hint="Start one with `manage.py run_huey`, and keep it running.",
             id="monitoring.W003",
         )

@@ -34,7 +34,7 @@ def test_readyz_says_each_reason_and_names_no_monitor(client: Client) -> None:
     assert response.status_code == 503
     body = response.json()
     assert body["ready"] is False
-    assert [reason.split()[:2] for reason in body["reasons"]] == [["No", "consumer"], ["1", "monitor"]]
+    assert [reason.split()[:2] for reason in body["reasons"]] == [["No", "worker"], ["1", "monitor"]]
     assert b"secret project" not in response.content
 
 
@@ -49,10 +49,13 @@ def dropped() -> None:
 
 
 REASONS: dict[str, tuple[Callable[[], object], str]] = {
-    "tick": (lambda: Heartbeat.objects.update(beat_at=timezone.now() - timedelta(minutes=4)), "No consumer has ticked"),
+    "tick": (
+        lambda: Heartbeat.objects.update(beat_at=timezone.now() - timedelta(minutes=4)),
+        "No worker has run checks",
+    ),
     "overdue": (lambda: make_monitor("secret project", due_at=ago(days=1)), "1 monitor is overdue by more than 5 min"),
-    "stuck": (stuck, "1 mail is not sent after 30 minutes"),
-    "dropped": (dropped, "2 events of runs were dropped, since too many waited"),
+    "stuck": (stuck, "1 mail is still not sent after 30 minutes"),
+    "dropped": (dropped, "2 events of runs were dropped because too many were waiting"),
 }
 
 
@@ -73,7 +76,7 @@ def test_readyz_is_red_for_each_reason_alone_says_it_and_names_nothing(client: C
 def test_readyz_says_that_no_consumer_ever_ticked(client: Client) -> None:
     response = client.get("/readyz")
     assert response.status_code == 503
-    assert response.json()["reasons"] == ["No consumer has ticked yet; is `manage.py run_huey` running?"]
+    assert response.json()["reasons"] == ["No worker has run checks yet. Is `manage.py run_huey` running?"]
 
 
 @pytest.mark.django_db

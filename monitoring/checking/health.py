@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from monitoring.models import Delivery, Heartbeat, Message, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
+from monitoring.values.text import written_span
 
 TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; a skipped one is no alarm
 OVERDUE_AFTER = timedelta(minutes=5)
@@ -15,7 +16,7 @@ MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: longer than a mail serve
 GAVE_UP_WITHIN = timedelta(days=1)
 NOT_RECORDED_WITHIN = timedelta(days=1)
 NAMED_MAX = 5  # monitors
-CONSUMER_HINT = "is `manage.py run_huey` running?"
+WORKER_HINT = "Is `manage.py run_huey` running?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ def last_tick() -> datetime | None:
 def _tick(now: datetime) -> Iterator[Problem]:
     beat_at = last_tick()
     if beat_at is None:
-        yield Problem("never-ticked", f"No consumer has ticked yet; {CONSUMER_HINT}")
+        yield Problem("never-ticked", f"No worker has run checks yet. {WORKER_HINT}")
     elif now - beat_at > TICK_LATE_AFTER:
-        minutes = (now - beat_at) // timedelta(minutes=1)
-        since = f"{beat_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        yield Problem("tick-late", f"No consumer has ticked since {since}, {minutes} minutes; {CONSUMER_HINT}")
+        minute = timedelta(minutes=1)
+        since = f"{beat_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({written_span((now - beat_at) // minute * minute)} ago)"
+        yield Problem("tick-late", f"No worker has run checks since {since}. {WORKER_HINT}")
 
 
 def overdue_monitors(now: datetime) -> QuerySet[Monitor]:
@@ -78,13 +79,14 @@ def _mails(now: datetime) -> Iterator[Problem]:
     if unsent:
         minutes = MAIL_STUCK_AFTER // timedelta(minutes=1)
         mails = "1 mail is" if unsent == 1 else f"{unsent} mails are"
-        yield Problem("mail-stuck", f"{mails} not sent after {minutes} minutes; the messages' pages say why")
+        yield Problem("mail-stuck", f"{mails} still not sent after {minutes} minutes; the messages' pages say why")
     since = now - GAVE_UP_WITHIN
     given_up = Message.objects.using(using).filter(sent_at=None, gave_up_at__gte=since).count()
     if given_up:
         mails = "1 mail was" if given_up == 1 else f"{given_up} mails were"
         yield Problem(
-            "mail-given-up", f"{mails} given up in the last day; see why on the messages' pages, then send again"
+            "mail-given-up",
+            f"{mails} given up in the last day; see why on the messages' pages, and send again from there",
         )
     came_back = Q(bounced_at__gte=since) | Q(rejected_at__gte=since)
     returned = Message.objects.using(using).filter(came_back).count()
@@ -101,7 +103,7 @@ def _recording(now: datetime) -> Iterator[Problem]:
     if dropped:
         yield Problem(
             "events-dropped",
-            f"{_events(dropped)} dropped, since too many waited for the database; some runs' rows are not up to date",
+            f"{_events(dropped)} dropped because too many were waiting for the database; some runs are out of date",
             tuple(name for name, _ in dropped),
         )
     if refused:

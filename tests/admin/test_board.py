@@ -157,7 +157,7 @@ def test_it_says_when_the_checker_has_not_run(boss: Client) -> None:
     shown = page(boss)
     assert "The monitors are not being checked.</h1>" in shown
     assert "As things stood then: The monitor is failing." in shown
-    assert "No consumer has ticked since" in shown
+    assert "No worker has run checks since" in shown
     assert "export ended as Stopped" in shown
 
 
@@ -167,7 +167,7 @@ def test_it_says_when_mails_are_stuck_and_events_were_dropped(boss: Client) -> N
     Message.objects.create(address="a@example.com", subject="s", text="t", html="h", **times)
     Heartbeat.objects.create(name="web:1", beat_at=timezone.now(), dropped=3, trouble_at=timezone.now())
     shown = page(boss)
-    assert "2 mails are not sent after 30 minutes" in shown, "this one, and the one about the failing monitor"
+    assert "2 mails are still not sent after 30 minutes" in shown, "this one, and the one about the failing monitor"
     assert "3 events of runs were dropped" in shown
 
 

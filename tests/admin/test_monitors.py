@@ -675,9 +675,9 @@ def test_test_alerts_are_refused_for_more_monitors_than_anybody_would_read(clien
 
 
 def test_the_list_says_when_the_monitor_itself_is_not_well(client: Client) -> None:
-    assert "No consumer has ticked yet" in said(client.get(LIST))
+    assert "No worker has run checks yet" in said(client.get(LIST))
     tick(timezone.now())
-    assert "No consumer" not in said(client.get(LIST))
+    assert "No worker" not in said(client.get(LIST))
 
 
 def test_a_test_alert_for_somebody_without_an_address_is_refused_kindly(client: Client) -> None:

@@ -199,9 +199,9 @@ def test_it_takes_as_many_statements_with_many_runs_and_incidents(boss: Client) 
 
 def test_it_warns_of_what_is_wrong_with_the_monitor_itself(boss: Client) -> None:
     monitor = make_monitor()
-    assert "No consumer has ticked yet" in page(boss, monitor)
+    assert "No worker has run checks yet" in page(boss, monitor)
     Heartbeat.objects.create(name="tick", beat_at=timezone.now())
-    assert "No consumer" not in page(boss, monitor)
+    assert "No worker" not in page(boss, monitor)
 
 
 # Its time

@@ -420,7 +420,7 @@ def test_a_list_says_what_is_wrong_with_the_monitor_itself_to_who_may_see_monito
     url = list_of("incident")
     assert messages_of(staff("view_incident").get(url)) == []
     (warning,) = messages_of(staff("view_incident", "view_monitor").get(url))
-    assert warning.startswith("Monitoring itself needs attention: No consumer has ticked yet")
+    assert warning.startswith("Monitoring itself needs attention: No worker has run checks yet")
     make_monitor("<i>late</i>", due_at=ago(days=300))
     (warning,) = messages_of(staff("view_incident", "view_monitor").get(url))
     assert "</li><li>1 monitor is overdue by more than 5 minutes: &lt;i&gt;late&lt;/i&gt;</li>" in warning

@@ -35,7 +35,7 @@ def make_message(**over: Any) -> Message:
 
 
 def test_without_a_tick_ever_it_asks_for_a_consumer() -> None:
-    assert said() == [("never-ticked", "No consumer has ticked yet; is `manage.py run_huey` running?")]
+    assert said() == [("never-ticked", "No worker has run checks yet. Is `manage.py run_huey` running?")]
 
 
 @pytest.mark.usefixtures("ticking")
@@ -54,7 +54,10 @@ def test_a_tick_that_is_late_is_said(late_by: timedelta, codes: list[str]) -> No
 def test_a_late_tick_says_since_when() -> None:
     tick(ago(minutes=12))
     (problem,) = problems(NOW)
-    assert problem.text.startswith("No consumer has ticked since 2026-11-22 08:23 UTC, 12 minutes;")
+    assert (
+        problem.text
+        == "No worker has run checks since 2026-11-22 08:23 UTC (12 min ago). Is `manage.py run_huey` running?"
+    )
 
 
 @pytest.mark.parametrize(("overdue_by", "is_said"), [(OVERDUE_AFTER, False), (OVERDUE_AFTER + SECOND, True)])
@@ -110,7 +113,7 @@ def test_mails_that_do_not_go_out_are_said(times: dict[str, datetime], codes: li
 def test_an_alert_of_which_no_mail_was_made_is_stuck_too() -> None:
     owe([Announcement(make_facts(), ("ops@example.com",))], ago(hours=1), database_alias())
     owe([Announcement(make_facts(), ())], ago(hours=1), database_alias())
-    assert said() == [("mail-stuck", "1 mail is not sent after 30 minutes; the messages' pages say why")]
+    assert said() == [("mail-stuck", "1 mail is still not sent after 30 minutes; the messages' pages say why")]
 
 
 @pytest.mark.parametrize(

@@ -256,18 +256,18 @@ def test_itself_is_well_when_it_ticks_and_nothing_is_late() -> None:
     called = check("--self")
     assert (called.code, called.out) == (
         0,
-        "MONITORING OK - it ticks, no monitor is overdue, no mail is stuck\n",
+        "MONITORING OK - the worker is running, no monitor is overdue, no mail is stuck\n",
     )
 
 
 def late_tick() -> str:
     Heartbeat.objects.update(beat_at=timezone.now() - timedelta(hours=1))
-    return "No consumer has ticked since"
+    return "No worker has run checks since"
 
 
 def no_tick() -> str:
     Heartbeat.objects.all().delete()
-    return "No consumer has ticked yet"
+    return "No worker has run checks yet"
 
 
 def overdue_monitor() -> str:
@@ -278,7 +278,7 @@ def overdue_monitor() -> str:
 def stuck_message() -> str:
     long_ago = timezone.now() - timedelta(hours=5)
     Message.objects.create(address="a@example.com", subject="s", created_at=long_ago, next_attempt_at=long_ago)
-    return "1 mail is not sent"
+    return "1 mail is still not sent"
 
 
 @pytest.mark.parametrize("cause", [late_tick, no_tick, overdue_monitor, stuck_message])

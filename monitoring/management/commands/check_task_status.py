@@ -94,7 +94,9 @@ class Command(PluginCommand):
             problem = [{"code": each.code, "text": each.text, "monitors": list(each.names)} for each in found]
             self.print_json({"schema": 1, "as_expected": not found, "problems": problem})
         elif not found:
-            self.stdout.write(self.style.SUCCESS("MONITORING OK - it ticks, no monitor is overdue, no mail is stuck"))
+            self.stdout.write(
+                self.style.SUCCESS("MONITORING OK - the worker is running, no monitor is overdue, no mail is stuck")
+            )
         else:
             counted = "1 problem" if len(found) == 1 else f"{len(found)} problems"
             self.stdout.write(self.style.ERROR(f"MONITORING CRITICAL - {counted}"))
