@@ -230,7 +230,10 @@ def _nothing_tried(asked: BackTest, course: _Course, begin: datetime | None) -> 
         return "" if course.checks else course.excuse
     if begin is None:
         return f"no run of “{one_line(asked.trial.expectation.task_name)}” is recorded"
-    return f"it is not due once in the last {_counted(asked.until - asked.since)}"
+    known = _counted(asked.until - asked.since)
+    if begin > asked.asked_since:
+        return f"its oldest recorded run is only {known} old, and no check has been due since"
+    return f"no check was due in the last {known}"
 
 
 def _counted(span: timedelta) -> str:

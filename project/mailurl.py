@@ -106,7 +106,7 @@ def split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise EnvError("not a URL: its host or port is none; a / or @ in a password is written %2F or %40") from None
+        raise EnvError("not a URL: host or port cannot be read; in a password, write %2F for / and %40 for @") from None
     return parts
 
 
@@ -126,15 +126,18 @@ def parse(url: str) -> Mailer:
             return Mailer(f"{CORE}.smtp.EmailBackend", _smtp_options(parts, query))
         case scheme if scheme.startswith("anymail+"):
             return _anymail(scheme.removeprefix("anymail+").replace("-", "_"), parts, query)
-    raise EnvError(
-        f"{parts.scheme!r} is no way to send mail; use console, file, memory, smtp, smtps, smtp+tls or anymail+PROVIDER"
-    )
+    ways = "console:, memory:, file:FOLDER, smtp://, smtps://, smtp+tls:// or anymail+PROVIDER:"
+    raise EnvError(f"{complaint_about(parts.scheme)}; use {ways}")
+
+
+def complaint_about(scheme: str) -> str:
+    return f"unknown scheme {scheme!r}" if scheme else "no scheme before ':'"
 
 
 def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     unknown = sorted(query.keys() - {"timeout"})
     if unknown:
-        raise EnvError(f"unknown option {unknown[0]!r}; an SMTP address takes only 'timeout'")
+        raise EnvError(f"unknown option {unknown[0]!r}; an SMTP URL takes only 'timeout'")
     port = parts.port or SMTP_PORTS[parts.scheme]
     options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": SMTP_TIMEOUT}
     options |= _timeout(query)
@@ -150,7 +153,7 @@ def _timeout(query: dict[str, str]) -> dict[str, int]:
     if timeout is None:
         return {}
     if not timeout.isdecimal():
-        raise EnvError(f"the timeout {timeout!r} is no number of seconds")
+        raise EnvError(f"timeout must be a whole number of seconds, not {timeout!r}")
     return {"timeout": int(timeout)}
 
 
@@ -163,7 +166,7 @@ def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
     options: dict[str, Any] = dict(zip(demanded, in_url, strict=False)) | query
     for name in demanded:
         if name not in options:
-            raise EnvError(f"the {name} is missing: anymail+{provider.replace('_', '-')}://?{name}=…")
+            raise EnvError(f"the {name} is missing; write anymail+{provider.replace('_', '-')}://?{name}=…")
     if provider == "mailgun" and parts.hostname:
         options["sender_domain"] = parts.hostname
     options |= _timeout(query)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from environs import EnvError
 
-from project.mailurl import split
+from project.mailurl import complaint_about, split
 
 NAME = "tasks"
 
@@ -23,7 +23,7 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
         case "sqlite":
             filename = unquote(parts.netloc + parts.path)
             if not filename:
-                raise EnvError("the file is missing: sqlite:var/huey.sqlite3")
+                raise EnvError("the file is missing; write, for example, sqlite:var/huey.sqlite3")
             # Huey's own file, never Django's: both would wait on one write lock.
             return {"huey_class": "huey.SqliteHuey", "name": NAME, "filename": filename, "timeout": 20}
         case "redis":
@@ -34,4 +34,4 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":
             return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}
-    raise EnvError(f"{parts.scheme!r} is no queue; use sqlite:FILE, redis://, rediss:// or postgres://")
+    raise EnvError(f"{complaint_about(parts.scheme)}; use sqlite:FILE, redis://, rediss:// or postgres://")

@@ -213,7 +213,7 @@ def test_a_history_that_is_shorter_than_what_was_asked_is_said_to_be_and_nothing
     ("over", "problem"),
     [
         ({"task_name": "other"}, "no run of “other” is recorded"),
-        ({"schedule": "0 0 1 1 *"}, "it is not due once in the last day"),
+        ({"schedule": "0 0 1 1 *"}, "no check was due in the last day"),
         ({"context_model": "gap.models.Gone"}, "context model 'gap.models.Gone': "),
         ({"schedule": "nonsense"}, "the monitor 'daily report' cannot be read: 'nonsense' has 1 field instead of 5"),
         ({"expected_statuses": ["Nope"]}, "the monitor 'daily report' cannot be read: 'Nope'"),
@@ -225,6 +225,12 @@ def test_what_cannot_be_told_says_why(two_days: Monitor, over: dict[str, Any], p
     found = tried(two_days, END - timedelta(days=1))
     assert found.problem.startswith(problem)
     assert (found.said, found.checks, found.shortness) == ((), 0, "")
+
+
+def test_without_a_check_since_the_first_run_it_says_how_old_that_is(two_days: Monitor) -> None:
+    two_days.schedule = "0 0 1 1 *"
+    said = "its oldest recorded run is only 1 d 23 h old, and no check has been due since"
+    assert tried(two_days, END - timedelta(days=7)).problem == said
 
 
 def test_a_time_in_which_nothing_recorded_runs_is_left_out_and_the_rest_is_tried(two_days: Monitor) -> None:

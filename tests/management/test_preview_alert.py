@@ -81,6 +81,13 @@ def test_what_cannot_be_done_ends_with_3(option: str) -> None:
     assert caught.value.returncode == 3
 
 
+def test_a_file_is_no_folder_to_write_into(tmp_path: Path) -> None:
+    path = tmp_path / "mails"
+    path.touch()
+    called = call("preview_alert", out=path)
+    assert (called.code, called.said) == (3, f"--out {path} is a file, not a folder")
+
+
 # Of a monitor
 
 
@@ -94,7 +101,7 @@ def test_the_mails_of_a_monitor_have_its_settings() -> None:
     assert "data_collection" not in called.out
     for shown in ("Last 1.5 hour(s)", "data_export", "JST (Asia/Tokyo)"):
         assert shown in called.out
-    assert called.said == "daily report, checked now: as expected; its mails are samples\n"
+    assert called.said == "daily report, checked now: as expected; all kinds are samples\n"
 
 
 def test_what_a_check_would_find_now_is_what_its_mail_shows() -> None:
@@ -104,8 +111,7 @@ def test_what_a_check_would_find_now_is_what_its_mail_shows() -> None:
     assert "Current status: Invalidated\n" in called.out
     assert f"Started: {run.started_at:%Y-%m-%d %H:%M:%S} UTC\n" in called.out
     assert called.said == (
-        "daily report, checked now: status mismatch; "
-        "its mails are samples but for 'mismatch', which is as it would be sent\n"
+        "daily report, checked now: status mismatch; only 'mismatch' shows real data; the other kinds are samples\n"
     )
     not_executed = call("preview_alert", "--monitor=daily report", "--kind=not-executed")
     assert "Current status: No execution found\n" in not_executed.out

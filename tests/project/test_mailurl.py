@@ -62,15 +62,16 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "'' is no way to send mail; use console, file"),
-        ("http://x", "'http' is no way to send mail"),
-        ("smtp://x?tls=1", "unknown option 'tls'; an SMTP address takes only 'timeout'"),
-        ("smtp://x:port", "not a URL: its host or port is none"),
-        ("smtp://x?timeout=soon", "the timeout 'soon' is no number of seconds"),
+        ("", "no scheme before ':'; use console:, memory:, file:FOLDER"),
+        ("foo", "no scheme before ':'; use "),
+        ("http://x", "unknown scheme 'http'; use console:, "),
+        ("smtp://x?tls=1", "unknown option 'tls'; an SMTP URL takes only 'timeout'"),
+        ("smtp://x:port", "not a URL: host or port cannot be read"),
+        ("smtp://x?timeout=soon", "timeout must be a whole number of seconds, not 'soon'"),
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
         ("anymail+mailjet://KEY@", "the secret_key is missing"),
         ("smtp://[::1", "not a URL"),
-        ("anymail+mailgun://", "the api_key is missing: anymail+mailgun://?api_key="),
+        ("anymail+mailgun://", "the api_key is missing; write anymail+mailgun://?api_key="),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:

@@ -23,8 +23,8 @@ def test_a_url_says_which_huey_and_where(url: str, options: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("amqp://x", "'amqp' is no queue; use sqlite:FILE, redis://"),
-        ("sqlite:", "the file is missing: sqlite:var/huey.sqlite3"),
+        ("amqp://x", "unknown scheme 'amqp'; use sqlite:FILE, redis://"),
+        ("sqlite:", "the file is missing; write, for example, sqlite:var/huey.sqlite3"),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:

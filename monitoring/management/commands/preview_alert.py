@@ -64,8 +64,8 @@ class Command(PluginCommand):
         (judged,) = judge_monitors([monitor], now).judged
         outcome = judged.outcome
         kind = facts_of(outcome).kind.value
-        real = "" if outcome.is_as_expected else f" but for {kind!r}, which is as it would be sent"
-        self.stderr.write(f"{one_line(monitor.name)}, checked now: {outcome.verdict}; its mails are samples{real}", str)
+        real = "all kinds are" if outcome.is_as_expected else f"only {kind!r} shows real data; the other kinds are"
+        self.stderr.write(f"{one_line(monitor.name)}, checked now: {outcome.verdict}; {real} samples", str)
         return {kind: preview(monitor, outcome, now, kind) for kind in AlertKind}
 
     def _send(self, mails: dict[str, Mail], address: str) -> None:
@@ -88,6 +88,8 @@ class Command(PluginCommand):
                 path = folder / f"{kind}.{suffix}"
                 path.write_text(_formatted(mail, format), encoding="utf-8")
                 self.stdout.write(str(path))
+        except FileExistsError:
+            raise CouldNotTell(f"--out {folder} is a file, not a folder") from None
         except OSError as error:
             raise CouldNotTell(f"--out {folder}: {error.strerror}") from None
 
