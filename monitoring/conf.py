@@ -52,6 +52,7 @@ class Conf:
     """Names of tasks whose runs are recorded without parameters and context id."""
 
 
+_NAMES = (list, tuple, set, frozenset)
 _TYPES: Mapping[object, Any] = {
     "SITE_URL": str,
     "CONTEXT_FIELDS": Mapping,
@@ -61,8 +62,15 @@ _TYPES: Mapping[object, Any] = {
     "KEEP_INCIDENTS_DAYS": int | None,
     "PING_URL": str,
     "METRICS_TOKEN": str,
-    "NOT_RECORDED": (list, tuple, set, frozenset),
-    "WITHOUT_PARAMETERS": (list, tuple, set, frozenset),
+    "NOT_RECORDED": _NAMES,
+    "WITHOUT_PARAMETERS": _NAMES,
+}
+_IN_WORDS: Mapping[Any, str] = {
+    str: "a string",
+    int: "a whole number",
+    int | None: "a whole number or None",
+    Mapping: "a dictionary",
+    _NAMES: "a list of task names",
 }
 
 
@@ -84,43 +92,44 @@ def _forget(setting: str, **_: Any) -> None:
 
 def _parse(given: object) -> Conf:
     if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(f"MONITORING is {given!r}; a dictionary is wanted")
+        raise ImproperlyConfigured(f"MONITORING must be a dictionary, not {given!r}")
     for key, value in given.items():
         if key not in _TYPES:
             raise ImproperlyConfigured(
-                f"MONITORING has no setting {key!r}; it has {', '.join(f.name for f in fields(Conf))}"
+                f"MONITORING has no key {key!r}; its keys are {', '.join(f.name for f in fields(Conf))}"
             )
         wanted = _TYPES[key]
         if not isinstance(value, wanted) or isinstance(value, bool):
-            name = "list of task names" if isinstance(wanted, tuple) else getattr(wanted, "__name__", str(wanted))
-            raise ImproperlyConfigured(f"MONITORING[{key!r}] is {value!r}; {name} is wanted")
+            raise ImproperlyConfigured(f"MONITORING[{key!r}] must be {_IN_WORDS[wanted]}, not {value!r}")
     if (url := given.get("SITE_URL")) and not _is_site(url):
-        raise ImproperlyConfigured(f"MONITORING['SITE_URL'] is {url!r}; a site such as https://example.org is wanted")
+        raise ImproperlyConfigured(
+            f"MONITORING['SITE_URL'] must be an address such as https://example.org, not {url!r}"
+        )
     # Errors about secrets do not quote them.
     if (url := given.get("PING_URL")) and not (_is_site(url) and is_one_word(url)):
         raise ImproperlyConfigured(
-            "MONITORING['PING_URL'] is no address; one such as https://switch.example.org/ping/ID is wanted"
+            "MONITORING['PING_URL'] must be an address such as https://switch.example.org/ping/ID"
         )
     if (token := given.get("METRICS_TOKEN")) and not (len(token) >= TOKEN_MIN and is_one_word(token)):
         raise ImproperlyConfigured(
-            f"MONITORING['METRICS_TOKEN'] is no token; {TOKEN_MIN} ASCII characters or more, without spaces, are wanted"
+            f"MONITORING['METRICS_TOKEN'] must be at least {TOKEN_MIN} ASCII characters, without spaces"
         )
     if given.get("DIGEST_OVER", 0) < 0:
-        raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] is {given['DIGEST_OVER']}; 0 or more is wanted")
+        raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] must be 0 or more, not {given['DIGEST_OVER']}")
     for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
         if (given.get(key) or 0) < 0:
             raise ImproperlyConfigured(
-                f"MONITORING[{key!r}] is {given[key]}; a number of days is wanted, or 0 for ever"
+                f"MONITORING[{key!r}] must be a number of days, or 0 to keep all, not {given[key]}"
             )
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):
             raise ImproperlyConfigured(
-                f"MONITORING['CONTEXT_FIELDS'] has {path!r}: {name!r}; a path and the name of a field are wanted"
+                f"MONITORING['CONTEXT_FIELDS'] must map paths of models to names of fields, not {path!r} to {name!r}"
             )
     for key in ("NOT_RECORDED", "WITHOUT_PARAMETERS"):
         for name in given.get(key, ()):
             if not isinstance(name, str):
-                raise ImproperlyConfigured(f"MONITORING[{key!r}] has {name!r}; names of tasks are wanted")
+                raise ImproperlyConfigured(f"MONITORING[{key!r}] must hold names of tasks, not {name!r}")
     return Conf(**given)
 
 

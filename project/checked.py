@@ -13,15 +13,15 @@ from project.mailurl import split
 
 def not_empty(value: str) -> str:
     if not value:
-        raise EnvError("is empty")
+        raise EnvError("must not be empty")
     return value
 
 
 def site_url(value: str) -> str:
     parts = split(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or "@" in value:
-        shown = "what has a password" if "@" in value else repr(value)
-        raise EnvError(f"{shown} is not the address of a site, such as https://monitor.example.org")
+        given = "" if "@" in value else f", not {value!r}"
+        raise EnvError(f"must be an address such as https://monitor.example.org, without path or password{given}")
     return value.rstrip("/")
 
 
@@ -30,7 +30,7 @@ def sender(value: str) -> str:
     try:
         validate_email(parseaddr(value)[1])
     except ValidationError:
-        raise EnvError(f"{value!r} is not a sender, such as 'Task monitor <monitor@example.org>'") from None
+        raise EnvError(f"must be a sender such as 'Task monitor <monitor@example.org>', not {value!r}") from None
     return value
 
 
@@ -38,7 +38,7 @@ def webhook_secret(value: str) -> str:
     """Empty, or `user:password` as it stands in the webhook's URL: `https://user:password@monitor.example.org/…`."""
     user, colon, password = value.partition(":")
     if value and not (user and colon and len(password) >= 16):
-        raise EnvError("is no user and password with a colon between them, the password of at least 16 characters")
+        raise EnvError("must be USER:PASSWORD, with a password of at least 16 characters")
     return value
 
 
@@ -46,17 +46,17 @@ def ping_url(value: str) -> str:
     """Empty, or an address; the error does not repeat it, since it is a secret."""
     parts = split(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or not is_one_word(value)):
-        raise EnvError("is not an address such as https://switch.example.org/ping/ID")
+        raise EnvError("must be an address such as https://switch.example.org/ping/ID")
     return value
 
 
 def token(value: str) -> str:
     if value and (len(value) < TOKEN_MIN or not is_one_word(value)):
-        raise EnvError(f"is no token of at least {TOKEN_MIN} ASCII characters without spaces")
+        raise EnvError(f"must be at least {TOKEN_MIN} ASCII characters, without spaces")
     return value
 
 
 def time_zone(value: str) -> str:
     if value not in available_timezones():
-        raise EnvError(f"{value!r} is not a time zone; write an IANA name such as Europe/Berlin or UTC")
+        raise EnvError(f"must be an IANA time zone such as Europe/Berlin or UTC, not {value!r}")
     return value

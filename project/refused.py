@@ -25,10 +25,10 @@ def refusal(environ: dict[str, Any]) -> str:
     try:
         WSGIRequest(dict(environ))  # a copy, since WSGIRequest writes into it
     except Exception:  # such as a charset that is a Python codec but no text encoding: hex, zlib
-        return "This is no request that could be read"
+        return "This request cannot be read"
     # Django reads these as NUL, which PostgreSQL accepts in no text, not even in the session key it is asked for.
     if "\\000" in environ.get("HTTP_COOKIE", ""):
-        return "A cookie holds a NUL"
+        return "A cookie contains a NUL character"
     if "%00" in environ.get("QUERY_STRING", ""):
-        return "A parameter holds a NUL"
+        return "A parameter contains a NUL character"
     return ""

@@ -53,7 +53,7 @@ def test_two_tasks_of_one_name_are_a_warning_that_names_it() -> None:
 def test_a_wrong_setting_is_an_error_at_start(settings: Any) -> None:
     settings.MONITORING = {"SITE_ULR": "https://example.org"}
     (error,) = found("monitoring.E001")
-    assert "MONITORING has no setting 'SITE_ULR'" in error.msg
+    assert "MONITORING has no key 'SITE_ULR'" in error.msg
 
 
 def test_a_context_field_that_the_model_lacks_is_an_error_at_start(monitoring_settings: Any) -> None:

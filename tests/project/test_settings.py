@@ -53,7 +53,11 @@ def test_production_demands_what_telling_people_needs(tmp_path: Path, name: str)
         ("anymail+mailgun://KEY@mg.example.org", {"ANYMAIL_SIGNING_KEY": "signed"}, ""),
         ("anymail+postmark://TOKEN@", {}, ""),
         ("smtp://mx.example.org", {}, ""),
-        ("anymail+postmark://TOKEN@", {"ANYMAIL_WEBHOOK_SECRET": "user:short"}, "  ANYMAIL_WEBHOOK_SECRET: is no user"),
+        (
+            "anymail+postmark://TOKEN@",
+            {"ANYMAIL_WEBHOOK_SECRET": "user:short"},
+            "  ANYMAIL_WEBHOOK_SECRET: must be USER:PASSWORD",
+        ),
     ],
 )
 def test_a_webhook_that_would_refuse_everybody_is_a_problem_at_start(
@@ -86,19 +90,19 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("SITE_URL", "monitor.example.org", "is not the address of a site, such as https://"),
-        ("SITE_URL", "https://monitor.example.org/admin", "is not the address of a site"),
-        ("DEFAULT_FROM_EMAIL", "monitor", "is not a sender, such as"),
-        ("TIME_ZONE", "Mars/Olympus", "is not a time zone; write an IANA name"),
+        ("SITE_URL", "monitor.example.org", "must be an address such as https://monitor.example.org, without path"),
+        ("SITE_URL", "https://monitor.example.org/admin", "must be an address such as https://monitor"),
+        ("DEFAULT_FROM_EMAIL", "monitor", "must be a sender such as"),
+        ("TIME_ZONE", "Mars/Olympus", "must be an IANA time zone such as"),
         ("HTTPS", "perhaps", "Not a valid boolean"),
         ("LOG_FORMAT", "xml", "Must be one of: text, json."),
-        ("PING_URL", "ftp://switch.example.org/s3cret", "is not an address such as https://"),
+        ("PING_URL", "ftp://switch.example.org/s3cret", "must be an address such as https://"),
         ("SITE_URL", "https://[::1", "not a URL"),
         ("PING_URL", "https://[s3cret", "not a URL"),
-        ("PING_URL", "file:///s3cret", "is not an address such as https://"),
-        ("PING_URL", "https://switch.example.org/a s3cret", "is not an address such as https://"),
-        ("METRICS_TOKEN", "s3cret", "is no token of at least 16 ASCII characters"),
-        ("METRICS_TOKEN", "s3cret in several words", "is no token of at least 16 ASCII characters"),
+        ("PING_URL", "file:///s3cret", "must be an address such as https://"),
+        ("PING_URL", "https://switch.example.org/a s3cret", "must be an address such as https://"),
+        ("METRICS_TOKEN", "s3cret", "must be at least 16 ASCII characters"),
+        ("METRICS_TOKEN", "s3cret in several words", "must be at least 16 ASCII characters"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_way_out(tmp_path: Path, name: str, value: str, said: str) -> None:
