@@ -31,8 +31,8 @@ WITHOUT_MEMORY = Policy(tell_recovery=False)
 KINDS = {Decision.OPENED: "alert", Decision.REMINDED: "alert again", Decision.RECOVERED: "recovery"}
 
 LEFT_OUT = (
-    "A run that was retried is known by its last attempt only, and one that waited is taken to have been Queued. "
-    "That somebody acknowledges or snoozes is left out, and so are checks of a time in which nothing recorded runs."
+    "Of a run that was retried only the last attempt is known, and one that waited is taken to have been Queued. "
+    "Acknowledging and snoozing are left out, and so are checks at times when nothing recorded runs."
 )
 
 
@@ -117,8 +117,8 @@ class BackTest:
         days = conf().KEEP_RUNS_DAYS
         kept = f", since runs are kept for {days} days" if days and self.until - self.asked_since > DAY * days else ""
         return (
-            f"The history of “{one_line(self.trial.expectation.task_name)}” goes back "
-            f"{_counted(self.until - self.since)} only{kept}: what came before is not known, and not tried."
+            f"The history of “{one_line(self.trial.expectation.task_name)}” goes back only "
+            f"{_counted(self.until - self.since)}{kept}: earlier checks are not tried."
         )
 
 

@@ -202,11 +202,9 @@ def test_a_history_that_is_shorter_than_what_was_asked_is_said_to_be_and_nothing
     found = tried(two_days, END - timedelta(days=30))
     assert (found.checks, found.since) == (48, END.replace(minute=0) - timedelta(hours=47))
     assert found.words == "would have alerted 2 times in the last 1 d 23 h"
-    assert found.shortness == (
-        "The history of “daily_report” goes back 1 d 23 h only: what came before is not known, and not tried."
-    )
+    assert found.shortness == ("The history of “daily_report” goes back only 1 d 23 h: earlier checks are not tried.")
     pruned = tried(two_days, END - timedelta(days=91)).shortness
-    assert "1 d 23 h only, since runs are kept for 90 days: " in pruned
+    assert "only 1 d 23 h, since runs are kept for 90 days: " in pruned
 
 
 @pytest.mark.parametrize(

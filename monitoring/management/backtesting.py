@@ -35,23 +35,25 @@ def add_back_test_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--since",
         metavar="AGO",
-        help="check nothing now: say when mails would have gone since then, such as 30d or 12h, by the recorded runs",
+        help="such as 30d or 12h: check nothing now, but list the mails that checks since then would have sent",
     )
     parser.add_argument(
-        "--schedule", metavar="S", help="with --config and --since: when its tasks would have been checked, '0 * * * *'"
+        "--schedule",
+        metavar="S",
+        help="with --config and --since: when its tasks would have been checked, such as '0 * * * *'",
     )
 
 
 def refuse_nonsense(options: dict[str, Any]) -> None:
     config, since, schedule = (options[name] is not None for name in ("config", "since", "schedule"))
     if since and options["itself"]:
-        raise CouldNotTell("--self asks whether the monitor works now: it has no --since")
+        raise CouldNotTell("--self checks whether the monitor works now: it takes no --since")
     if schedule and not config:
-        raise CouldNotTell("--schedule is for --config: monitors have schedules of their own")
+        raise CouldNotTell("--schedule needs --config: monitors have schedules of their own")
     if schedule and not since:
-        raise CouldNotTell("--schedule is for --since: without it the configuration is checked once, now")
+        raise CouldNotTell("--schedule needs --since: without it the configuration is checked once, now")
     if config and since and not schedule:
-        raise CouldNotTell("--config with --since needs a --schedule: when would its tasks have been checked?")
+        raise CouldNotTell("--config with --since needs --schedule: when its tasks would have been checked")
 
 
 def trials_of_config(path: str, schedule: str) -> list[Trial]:
@@ -106,7 +108,8 @@ def _print(command: PluginCommand, found: Sequence[BackTest], word: str, counted
         said = f": {each.problem}" if each.problem else f" {each.words}"
         write(f"{one_line(each.trial.name)}{said}")
         if (earlier := len(each.said) - MAILS_SHOWN) > 0:
-            write(f"  {earlier:,} earlier mails: --format json has them")
+            mails = "mail is" if earlier == 1 else "mails are"
+            write(f"  {earlier:,} earlier {mails} left out: --format json lists all")
         command.print_table([_mail(mail, _zone_of(each)) for mail in each.said[-MAILS_SHOWN:]])
         if each.shortness:
             write(f"  {each.shortness}")

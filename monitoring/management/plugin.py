@@ -54,7 +54,7 @@ class NobodyToTell(CouldNotTell, ValueError):
 class PluginCommand(BaseCommand):
     """A command that ends with 3 if anything kept it from telling: bad usage, a bad config, no database, no reader."""
 
-    refused = "The configuration is refused, nothing was checked:"
+    refused = "The configuration is refused; nothing was checked:"
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
@@ -152,7 +152,7 @@ def _cell(value: Any) -> Any:
 
 
 def add_monitor_option(parser: argparse._ActionsContainer, what: str) -> None:
-    parser.add_argument("--monitor", metavar="NAME", action="append", default=[], help=f"{what}; may be given again")
+    parser.add_argument("--monitor", metavar="NAME", action="append", default=[], help=f"{what}; may be repeated")
 
 
 def named(options: dict[str, Any]) -> list[str]:

@@ -50,8 +50,8 @@ def test_what_was_typed_is_tried_and_nothing_is_saved(client: Client) -> None:
     assert "2 of them failing in 1 stretch; 1 recovery mail." in said(page)
     assert "✗ alert again" in said(page)
     assert "daily_report ended as Stopped after 5 min." in said(page)
-    assert re.search("goes back 2 d 1[12] h only", said(page))
-    assert "known by its last attempt only" in said(page)
+    assert re.search("goes back only 2 d 1[12] h", said(page))
+    assert "only the last attempt is known" in said(page)
     for typed in ('value="dashboard"', 'value="@hourly"', 'value="  Not there  "'):
         assert typed in page.content.decode()
     assert (Monitor.objects.count(), LogEntry.objects.count()) == (0, 0)

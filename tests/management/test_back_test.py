@@ -57,7 +57,7 @@ def test_what_would_have_alerted_ends_with_2_and_lists_the_mails() -> None:
     _, _, mails = called.out.partition("\ndaily report would have alerted 2 times in the last 2 days\n")
     kinds = [line.split("UTC")[1].split("daily_report")[0].strip() for line in mails.splitlines()[:3]]
     assert kinds == ["alert", "alert again", "recovery"]
-    assert "A run that was retried is known by its last attempt only" in mails
+    assert "Of a run that was retried only the last attempt is known" in mails
 
 
 def test_it_writes_and_sends_nothing_and_leaves_the_plan_alone() -> None:
@@ -111,7 +111,7 @@ def test_of_many_mails_the_last_are_printed_and_the_others_counted() -> None:
     make_history(bad=30)
     make_monitor(schedule="@hourly", expected_statuses=["Cancelled"])
     called = back_test()
-    assert "  28 earlier mails: --format json has them\n" in called.out
+    assert "  28 earlier mails are left out: --format json lists all\n" in called.out
     assert called.out.count("alert again") == 20
 
 
@@ -122,10 +122,10 @@ def test_of_many_mails_the_last_are_printed_and_the_others_counted() -> None:
         ({"since": "0d"}, "--since '0d' is not"),
         ({"since": "367d"}, "--since '367d' is not"),
         ({"since": ""}, "--since '' is not"),  # as `--since "$UNSET"` says: nothing is checked, nobody is told
-        ({"since": "3d", "itself": True}, "--self asks whether the monitor works now: it has no --since"),
-        ({"since": "3d", "config": "f"}, "--config with --since needs a --schedule"),
-        ({"since": "3d", "schedule": "@daily"}, "--schedule is for --config: monitors have schedules of their own"),
-        ({"schedule": "@daily", "config": "f"}, "--schedule is for --since"),
+        ({"since": "3d", "itself": True}, "--self checks whether the monitor works now: it takes no --since"),
+        ({"since": "3d", "config": "f"}, "--config with --since needs --schedule"),
+        ({"since": "3d", "schedule": "@daily"}, "--schedule needs --config: monitors have schedules of their own"),
+        ({"schedule": "@daily", "config": "f"}, "--schedule needs --since"),
         ({"since": "3d", "monitor": "daily report", "config": "f", "schedule": "@daily"}, "exclude each other"),
     ],
 )

@@ -320,7 +320,8 @@ def test_with_nothing_failing_only_the_counts_are_said() -> None:
 
 def test_without_monitors_it_says_the_way_out() -> None:
     called = listed()
-    assert (called.code, called.out) == (0, "There are no monitors: add one in the admin, or with import_monitors\n")
+    said = "There are no monitors; add one in the admin, or import some with `manage.py import_monitors`\n"
+    assert (called.code, called.out) == (0, said)
     assert as_json() == []
 
 

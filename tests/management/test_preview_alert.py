@@ -124,7 +124,7 @@ def test_a_monitor_of_a_task_can_be_named_by_it_unless_there_are_several() -> No
     called = call("preview_alert", monitor="daily_report")
     assert (called.code, called.said) == (
         3,
-        "Several monitors are of the task 'daily_report'; name one: 'one', 'two'",
+        "Several monitors watch the task 'daily_report'; name one: 'one', 'two'",
     )
 
 

@@ -88,7 +88,7 @@ def test_an_unknown_name_ends_with_3_and_shows_near_ones_however_long_ago_they_r
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [((), "Name tasks, or say --unmonitored"), (("--unmonitored",), "Every task that ever ran has a monitor")],
+    [((), "Name tasks, or use --unmonitored"), (("--unmonitored",), "Every task that ever ran has a monitor")],
 )
 def test_nothing_to_suggest_is_said(args: tuple[str, ...], said: str) -> None:
     called = suggested(*args)

@@ -69,7 +69,7 @@ def test_an_import_says_what_it_did(config: Any) -> None:
         "new     two   two   Completed  1 h   35 8 * * *  nobody         -",
     ]
     assert re.fullmatch(
-        r"Checked: At 08:35 every day, Europe/Berlin; next \S+ 08:35:00 CES?T \(Europe/Berlin\)", lines[6]
+        r"Schedule: At 08:35 every day, Europe/Berlin; next check \S+ 08:35:00 CES?T \(Europe/Berlin\)", lines[6]
     )
     assert set(Monitor.objects.values_list("time_zone", flat=True)) == {"Europe/Berlin"}
     assert load(path, "--time-zone=Europe/Berlin").out.startswith("Imported: 2 same\n")
@@ -110,7 +110,7 @@ def test_a_configuration_can_come_from_standard_input(monkeypatch: pytest.Monkey
 def test_a_configuration_with_a_mistake_is_refused_whole(config: Any) -> None:
     called = load(config(good=DONE, bad={"expected_statuses": ["Complete"]}))
     assert (called.code, called.out) == (3, "")
-    assert called.said.startswith("The configuration is refused, nothing was imported:\n")
+    assert called.said.startswith("The configuration is refused; nothing was imported:\n")
     assert "bad.expected_statuses[0]: 'Complete' is not a task status; did you mean 'Completed'?" in called.said
     assert Monitor.objects.count() == 0
 

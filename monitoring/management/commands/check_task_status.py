@@ -38,24 +38,26 @@ from monitoring.values.text import one_line
 
 class Command(PluginCommand):
     help = (
-        "Checks now whether tasks ran as expected, and tells people by mail when they did not: all enabled monitors, "
-        "or those that are named, or a configuration. Their schedules stay as they are. "
-        "Ends with 0 (all as expected), 2 (at least one is not) or 3 (could not tell). "
-        "With --since it writes and sends nothing, and says instead what they would have told since then: "
-        "0 (nothing would have alerted), 2 (something would) or 3 (could not tell)."
+        "Checks now whether tasks ran as expected, and sends mails if they did not. It checks all enabled monitors, "
+        "those that are named, or the tasks of a configuration; their schedules stay as they are. "
+        "Exits with 0 (all as expected), 2 (at least one is not) or 3 (could not tell). "
+        "With --since it writes and sends nothing, but lists the mails that the checks since then would have sent, "
+        "and exits with 0 (no alerts), 2 (at least one) or 3 (could not tell)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
-        add_monitor_option(what, "this monitor, or all monitors of the task of that name, disabled ones too")
+        add_monitor_option(what, "only this monitor, or all monitors of the task of that name, even if disabled")
         what.add_argument(
-            "--config", metavar="FILE", help="the tasks of this JSON configuration; - reads standard input"
+            "--config", metavar="FILE", help="only the tasks of this JSON configuration; - reads standard input"
         )
         what.add_argument(
-            "--self", action="store_true", dest="itself", help="whether the monitor itself works; it checks no task"
+            "--self", action="store_true", dest="itself", help="only whether the monitor itself works, and no task"
         )
         add_back_test_options(parser)
-        parser.add_argument("--dry-run", action="store_true", help="write and send nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only show what would be found; write and send nothing"
+        )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, **options: Any) -> None:

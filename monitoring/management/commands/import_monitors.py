@@ -16,15 +16,18 @@ from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 
 class Command(PluginCommand):
     help = (
-        "Makes a monitor of each task of a JSON configuration, or changes the one of its name; all of them or, when "
-        "something is wrong with one, none. What the configuration does not say stays as it is."
+        "Adds a monitor for each task of a JSON configuration, or changes the one of its name. If anything is wrong, "
+        "none is imported. What the configuration does not mention stays as it is."
     )
-    refused = "The configuration is refused, nothing was imported:"
+    refused = "The configuration is refused; nothing was imported:"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="the JSON configuration; - reads standard input")
         parser.add_argument(
-            "--schedule", required=True, metavar="S", help="when they are checked: '35 8 * * *', @daily, every 2 hours"
+            "--schedule",
+            required=True,
+            metavar="S",
+            help="when they are checked, such as '35 8 * * *', @daily or 'every 2 hours'",
         )
         parser.add_argument(
             "--time-zone", metavar="ZONE", help="the zone of that schedule, such as Europe/Berlin; default: the site's"
@@ -51,8 +54,8 @@ class Command(PluginCommand):
                 watching = ", ".join(change.watched_by)
                 self.stdout.write(shown.spelt(f"{change.name}: its task is already watched by {watching}"))
         due = schedule.next_after(database_now())
-        next_check = f"; next {written_time(due, ZoneInfo(schedule.zone))}" if due else ""
-        self.stdout.write(f"Checked: {schedule.words}, {schedule.zone}{next_check}")
+        next_check = f"; next check {written_time(due, ZoneInfo(schedule.zone))}" if due else ""
+        self.stdout.write(f"Schedule: {schedule.words}, {schedule.zone}{next_check}")
 
 
 def _schedule(text: str, zone: str) -> Schedule:

@@ -17,22 +17,24 @@ from monitoring.models import database_now
 
 class Command(PluginCommand):
     help = (
-        "Lists monitors with where they stand and since when, their task's last runs, what was found of those that "
-        "fail, their next check and whom they tell; those that are named in full. It judges nothing: where a monitor "
-        "stands is what its last check found. Ends with 0, whatever it shows."
+        "Lists monitors: where they stand and since when, the last runs of their tasks, what was found if they fail, "
+        "their next check and whom they notify. Those that are named are shown in full. It checks nothing: where a "
+        "monitor stands is what its last check found. Exits with 0 whatever it shows."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--failing", action="store_true", help="only those that are failing")
+        parser.add_argument("--failing", action="store_true", help="only monitors that are failing")
         add_monitor_option(parser, "this monitor in full, or all monitors of the task of that name")
-        parser.add_argument("--unmonitored", action="store_true", help="the tasks that run and have no monitor instead")
+        parser.add_argument(
+            "--unmonitored", action="store_true", help="instead of monitors, the tasks that run and have none"
+        )
         parser.add_argument("--format", choices=["text", "json", "csv"], default="text")
 
     def handle(self, **options: Any) -> None:
         now, names = database_now(), named(options)
         if options["unmonitored"]:
             if names or options["failing"]:
-                raise CouldNotTell("--unmonitored lists tasks that have no monitor: --monitor and --failing do not fit")
+                raise CouldNotTell("--unmonitored lists tasks without a monitor: --monitor and --failing do not apply")
             self._list_unmonitored(now, options["format"])
             return
         found = standings(monitors_named(names) if names else all_monitors(), now)
@@ -77,4 +79,4 @@ class Command(PluginCommand):
                     self.stdout.write(line)
 
 
-NO_MONITORS = "There are no monitors: add one in the admin, or with import_monitors"
+NO_MONITORS = "There are no monitors; add one in the admin, or import some with `manage.py import_monitors`"

@@ -25,19 +25,19 @@ NOBODY = "nobody@example.com"  # the addressee of a preview that is not sent
 
 class Command(PluginCommand):
     help = (
-        "Renders the alert mails of a monitor, or of sample data, as the templates of this project make them, to the "
-        "terminal, into files or to one address. Stores and owes nothing."
+        "Renders alert mails with the templates of this project, from sample data or for a monitor, and prints them, "
+        "writes them to files or sends them to one address. It stores nothing and notifies nobody else."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--monitor",
             metavar="NAME",
-            help="with the settings of this monitor and, if it fails now, what would be found",
+            help="use the settings of this monitor and, if it fails now, what a check would find",
         )
-        parser.add_argument("--kind", choices=KINDS, help="which mail; default: each kind")
+        parser.add_argument("--kind", choices=KINDS, help="which mail; default: all kinds")
         parser.add_argument("--format", choices=["text", "html", "eml", "json"], default="text")
-        parser.add_argument("--out", metavar="DIR", type=Path, help="write one file a mail into this folder")
+        parser.add_argument("--out", metavar="DIR", type=Path, help="write one file per mail into this folder")
         parser.add_argument("--to", metavar="ADDRESS", help="send the mails to this address")
 
     def handle(self, **options: Any) -> None:
@@ -57,7 +57,9 @@ class Command(PluginCommand):
             shown = "\n\n".join(_formatted(mail, options["format"]) for mail in mails.values())
             self.stdout.write(plain_lines(shown))  # a project's own template may print what it likes
         else:
-            raise CouldNotTell(f"--format {options['format']} shows one mail: name its --kind, or a folder with --out")
+            raise CouldNotTell(
+                f"--format {options['format']} prints one mail: choose its --kind, or a folder with --out"
+            )
 
     def _of_monitor(self, name: str, now: datetime) -> dict[AlertKind, Preview]:
         monitor = _the_monitor(name)
@@ -78,7 +80,7 @@ class Command(PluginCommand):
                 message_to(address, mail).send()
             except Exception as error:
                 raise CouldNotTell(f"{mail.subject!r} could not be sent to {address}: {error}") from error
-            self.stdout.write(one_line(f"sent to {address}: {mail.subject}"))
+            self.stdout.write(one_line(f"Sent to {address}: {mail.subject}"))
 
     def _write(self, mails: dict[str, Mail], format: str, folder: Path) -> None:
         suffix = {"text": "txt"}.get(format, format)
@@ -103,7 +105,7 @@ def _the_monitor(name: str) -> Monitor:
     found = monitors_named([name])
     if len(found) > 1:
         names = ", ".join(repr(monitor.name) for monitor in found)
-        raise CouldNotTell(f"Several monitors are of the task {name!r}; name one: {names}")
+        raise CouldNotTell(f"Several monitors watch the task {name!r}; name one: {names}")
     return found[0]
 
 

@@ -14,17 +14,17 @@ BAR = 30  # characters
 
 class Command(PluginCommand):
     help = (
-        "Deletes what is older than MONITORING says: runs (KEEP_RUNS_DAYS), and closed incidents with alerts and "
-        "messages (KEEP_INCIDENTS_DAYS). Of each task the newest old success and failure stay, and runs that an "
-        "incident cites. The worker does the same by itself, ten seconds of every ten minutes; this goes on until it "
-        "is done, and may be interrupted at any time."
+        "Deletes runs older than KEEP_RUNS_DAYS, and closed incidents, alerts and messages older than "
+        "KEEP_INCIDENTS_DAYS. Of each task's old runs the newest success and failure are kept, and so are runs that an "
+        "incident cites. The worker does the same by itself, for ten seconds every ten minutes; this command goes on "
+        "until all is done, and may be interrupted at any time."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--older-than", type=_days, metavar="DAYS", help="of runs, instead of what KEEP_RUNS_DAYS says"
+            "--older-than", type=_days, metavar="DAYS", help="delete runs older than this, instead of KEEP_RUNS_DAYS"
         )
-        parser.add_argument("--dry-run", action="store_true", help="only count, delete nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only count; delete nothing")
 
     def handle(self, **options: Any) -> None:
         dry_run, days = options["dry_run"], options["older_than"]
@@ -44,7 +44,7 @@ class Command(PluginCommand):
             self.stdout.write(f"{did} {number:,} {what}")
         if not removed:
             kept = conf().KEEP_RUNS_DAYS if days is None else days
-            self.stdout.write(f"Nothing is older than {kept} days" if kept else "All runs are kept, for ever")
+            self.stdout.write(f"Nothing is older than {kept} days" if kept else "All runs are kept for ever")
 
     def _rewrite(self, line: str) -> None:
         """Rewrites the terminal's last line."""

@@ -11,9 +11,9 @@ from monitoring.values.text import plain_lines
 
 class Command(PluginCommand):
     help = (
-        "Runs a command and records that as a run: `record_run nightly_backup -- pg_dump -f backup.sql shop`. The "
-        "command is Completed when it exits with 0, else Stopped. Its output, its exit status and the signals TERM, "
-        "INT and HUP are passed on. It runs whatever the database does: what cannot be written is written later."
+        "Runs a command and records it as a run: `record_run nightly_backup -- pg_dump -f backup.sql shop`. The run is "
+        "Completed if the command exits with 0, else Stopped. Its output, its exit status and the signals TERM, INT "
+        "and HUP are passed on. It runs even if the database is away: what cannot be written now is written later."
     )
     requires_system_checks = ()  # a problem of the site is no reason not to run the job
 

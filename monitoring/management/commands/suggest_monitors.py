@@ -17,14 +17,16 @@ NAMES_AT_ONCE = 20  # in one command line
 
 class Command(PluginCommand):
     help = (
-        "Prints what the last runs of tasks suggest for monitors of them, as the JSON configuration that "
-        "import_monitors and check_task_status read. Schedules are not part of it: the reasons on standard error end "
-        "with a line to run for each schedule. Tasks with too few runs are named there and left out."
+        "Suggests monitors for tasks by their last runs, as the JSON configuration that import_monitors and "
+        "check_task_status read. Schedules are not part of it: the reasons, on standard error, end with a line to run "
+        "for each schedule. Tasks with too few runs are named there and left out."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", metavar="NAME", nargs="*", help="a task by the name under which its runs are kept")
-        parser.add_argument("--unmonitored", action="store_true", help="all tasks that ever ran and have no monitor")
+        parser.add_argument(
+            "names", metavar="NAME", nargs="*", help="a task, by the name under which its runs are recorded"
+        )
+        parser.add_argument("--unmonitored", action="store_true", help="all tasks that have run and have no monitor")
         parser.add_argument(
             "--time-zone", metavar="ZONE", help="the zone of the schedules, such as Europe/Berlin; default: the site's"
         )
@@ -35,7 +37,7 @@ class Command(PluginCommand):
             raise CouldNotTell(
                 "Every task that ever ran has a monitor"
                 if options["unmonitored"]
-                else "Name tasks, or say --unmonitored"
+                else "Name tasks, or use --unmonitored"
             )
         found = list(suggest(names, _zone(options["time_zone"])))
         if unknown := [each.habit.task_name for each in found if not each.habit.runs]:
@@ -43,7 +45,7 @@ class Command(PluginCommand):
             raise CouldNotTell("\n".join(_unknown_said(name, known) for name in unknown))
         self._say_why(found)
         if not (config := as_config(found)):
-            raise CouldNotTell("Of none of these tasks enough is known to suggest a monitor")
+            raise CouldNotTell("Too little is known of these tasks to suggest a monitor")
         self._say_how(found)
         self.print_json([config])
 

@@ -41,20 +41,22 @@ EXPORT_FAILS_EVERY = 50  # hours
 
 class Command(PluginCommand):
     help = (
-        "Runs the example tasks in a real worker, checks the example configurations, makes monitors of one and shows "
-        "the mails. The week of runs before is made up."
+        "Runs the example tasks in a real worker, checks the example configurations, imports one as monitors and "
+        "lists the mails. The runs of the week before are made up."
     )
 
     def handle(self, **options: Any) -> None:
         if not settings.DEBUG:
-            raise CommandError("The demo makes an account with a known password; it runs only with DEBUG=1.")
+            raise CommandError("The demo adds an account with a known password: it runs only with DEBUG=1.")
         call_command("migrate", verbosity=0)
         make_superuser()
         BackgroundTask.objects.bulk_create(made_up_runs(timezone.now()), ignore_conflicts=True)
         mails_before = set(mail_files())
         log = settings.VAR / "demo-worker.log"
         with worker(log) as process:
-            self.stdout.write(self.style.MIGRATE_HEADING(f"A worker runs (process {process.pid}, log {shown(log)})"))
+            self.stdout.write(
+                self.style.MIGRATE_HEADING(f"A worker is running (process {process.pid}, log {shown(log)})")
+            )
             self.run_tasks()
             for config in sorted(CONFIGS.glob("*.json")):
                 self.call("check_task_status", "--config", shown(config))
@@ -96,7 +98,7 @@ class Command(PluginCommand):
     def show_mails(self, files: list[Path]) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING("\nThe mails that went out"))
         if not files:
-            self.stdout.write("EMAIL_URL sends them elsewhere than into files: look there, or unset it.")
+            self.stdout.write("EMAIL_URL does not write them to files: look where it sends them, or unset it.")
             return
         rows = [["TO", "SUBJECT", "OPEN"]]
         for file in files:
@@ -157,7 +159,7 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise CommandError(
-                f"Waited {DEADLINE} s in vain for {what}; see {shown(settings.VAR / 'demo-worker.log')}."
+                f"Waited in vain for {what}, {DEADLINE} s; see {shown(settings.VAR / 'demo-worker.log')}."
             )
         time.sleep(0.05)
 
