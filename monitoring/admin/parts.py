@@ -22,7 +22,7 @@ from monitoring.values.text import written_span
 
 MESSAGE_TONES = {
     MessageState.PENDING: "idle",
-    MessageState.FAILED: "busy",
+    MessageState.FAILED: "bad",
     MessageState.GIVEN_UP: "bad",
     MessageState.SENT: "good",
     MessageState.DEFERRED: "busy",

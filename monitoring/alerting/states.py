@@ -11,7 +11,7 @@ class MessageState(StrEnum):
     PENDING = "pending"
     """It waits for its first attempt, or is being sent."""
 
-    FAILED = "failed"
+    FAILED = "not sent, retrying"
     """The last attempt failed; another will follow."""
 
     GIVEN_UP = "given up"
