@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,6 +17,7 @@ from monitoring.admin.parts import (
     frame,
     incident_badge,
     lasted,
+    listed,
     message_badge,
     overview_link,
     overview_url,
@@ -25,7 +26,7 @@ from monitoring.admin.parts import (
     table,
     zone_of,
 )
-from monitoring.admin.times import at, exact, exactly
+from monitoring.admin.times import at, by_weekday, exact, exactly
 from monitoring.alerting.states import state_of
 from monitoring.alerting.story import Happened, Moment, Story, story_of
 from monitoring.alerting.variables import template_context
@@ -35,13 +36,16 @@ from monitoring.checking.story import Difference, Runs, runs_of_story
 from monitoring.models import BackgroundTask, Incident, Message, MonitorState
 from monitoring.values.evidence import Evidence
 from monitoring.values.facts import AlertKind, Facts
+from monitoring.values.text import head, one_line
 
+ERROR_SHOWN = 100  # characters of what the mail server said
 FRAMED_MAX = 5  # mails; each is loaded when it is opened
 NAMED_MAX = 5  # addresses of one moment
 TONES = {
     Happened.FOUND: "bad",
     Happened.FAILED_AGAIN: "bad",
     Happened.RECOVERED: "good",
+    Happened.NOT_SENT: "bad",
     Happened.DELIVERED: "good",
     Happened.REJECTED: "bad",
     Happened.BOUNCED: "bad",
@@ -50,17 +54,27 @@ TONES = {
 }
 
 
+class _ShownIn(NamedTuple):
+    """Where and for whom the page is made."""
+
+    zone: tzinfo
+    now: datetime
+    site: str
+    may_see_mails: bool
+
+
 def incident_page(incident: Incident, request: HttpRequest, now: datetime, site: str) -> dict[str, Any]:
     """What the page's template shows, in a constant number of statements; unreadable facts are shown as stored."""
     state = MonitorState.objects.filter(monitor=incident.monitor_id).first() if incident.monitor_id else None
     story = story_of(incident, state.snoozed_until if state else None)
     zone = zone_of(incident.monitor) if incident.monitor else get_default_timezone()
     may_see_mails = request.user.has_perm("monitoring.view_message")
+    shown_in = _ShownIn(zone, now, site, may_see_mails)
     shown = {
         "badge": incident_badge(incident),
         "monitor_url": overview_url(incident.monitor, site),
-        "is": pairs(_is(incident, zone, site)),
-        "story": _story(story, zone, now, site),
+        "is": pairs(_is(incident, story, shown_in)),
+        "story": _story(story, shown_in),
         "mails": list(_mails(story.messages[:FRAMED_MAX], zone, site)) if may_see_mails else [],
         "more_mails": max(0, len(story.messages) - FRAMED_MAX),
     }
@@ -103,7 +117,8 @@ def _run_shown(runs: Runs, zone: tzinfo, site: str) -> dict[str, Any]:
     }
 
 
-def _is(incident: Incident, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]]:
+def _is(incident: Incident, story: Story, shown_in: _ShownIn) -> Iterator[tuple[str, Any]]:
+    zone, site = shown_in.zone, shown_in.site
     gone = "" if incident.monitor_id else " (deleted)"
     yield "Monitor", overview_link(incident.monitor, f"{incident.monitor_name}{gone}", site)
     yield "Opened", exactly(incident.opened_at, zone)
@@ -113,12 +128,34 @@ def _is(incident: Incident, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]
     else:
         yield "Closed", "still open"
     yield "Failing checks", f"{incident.failing_checks} in a row"
-    yield "Last told", exactly(incident.told_at, zone) if incident.told_at else "nobody was told yet"
+    yield "Last alert raised", exactly(incident.told_at, zone) if incident.told_at else "none yet"
+    yield "Last mail sent", _last_mail(story, shown_in)
     if incident.acknowledged_at:
         taken = exactly(incident.acknowledged_at, zone)
         yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, taken)
     else:
         yield "Acknowledged", "by nobody yet"
+
+
+def _last_mail(story: Story, shown_in: _ShownIn) -> SafeString | str:
+    """When one was sent and, of each address that the newest has not reached, why not."""
+    lines: list[SafeString | str] = []
+    if story.last_sent_at or not story.not_sent:
+        lines.append(exactly(story.last_sent_at, shown_in.zone) if story.last_sent_at else "none yet")
+    for message in story.not_sent[:NAMED_MAX]:
+        state = "given up" if message.gave_up_at else "not sent yet"
+        whom = link(message, message.address, shown_in.site)
+        lines.append(format_html('<span class="mon-bad">✗ {} to {}{}</span>', state, whom, _why(message, shown_in)))
+    if (more := len(story.not_sent) - NAMED_MAX) > 0:
+        lines.append(f"and {more} more")
+    return listed(lines)
+
+
+def _why(message: Message, shown_in: _ShownIn) -> str:
+    """`: Connection refused, next try Sun 09:35 CET`; what the server said is for those who may see messages."""
+    said = head(one_line(message.error.partition("\n")[0]), ERROR_SHOWN) if shown_in.may_see_mails else ""
+    again = "" if message.gave_up_at else f"next try {by_weekday(message.next_attempt_at, shown_in.now, shown_in.zone)}"
+    return f": {', '.join(filter(None, [said, again]))}" if said or again else ""
 
 
 def _run(run: BackgroundTask, zone: tzinfo, site: str) -> Iterator[tuple[str, Any]]:
@@ -159,16 +196,16 @@ def _in_words(difference: Difference) -> SafeString:
     return format_html('{}: <strong>{}</strong>, <span class="mon-quiet">there {}</span>', *parts)
 
 
-def _story(story: Story, zone: tzinfo, now: datetime, site: str) -> SafeString:
+def _story(story: Story, shown_in: _ShownIn) -> SafeString:
     return table(
         ["When", "What", "Who and which"],
-        [[_at(moment, zone, now), _what(moment), _which(moment, site)] for moment in story.moments],
+        [[_at(moment, shown_in), _what(moment), _which(moment, shown_in)] for moment in story.moments],
     )
 
 
-def _at(moment: Moment, zone: tzinfo, now: datetime) -> SafeString:
-    to_come = " (to come)" if moment.at > now else ""
-    return format_html("{}{}", at(moment.at, zone), to_come)
+def _at(moment: Moment, shown_in: _ShownIn) -> SafeString:
+    to_come = " (to come)" if moment.at > shown_in.now else ""
+    return format_html("{}{}", at(moment.at, shown_in.zone), to_come)
 
 
 def _what(moment: Moment) -> SafeString | str:
@@ -177,9 +214,12 @@ def _what(moment: Moment) -> SafeString | str:
     return format_html('<span class="mon-{}">{}</span>', tone, word) if tone else word
 
 
-def _which(moment: Moment, site: str) -> SafeString | str:
+def _which(moment: Moment, shown_in: _ShownIn) -> SafeString | str:
+    site = shown_in.site
     if moment.messages:
-        return _joined([link(message, message.address, site) for message in moment.messages])
+        says_why = moment.happened in (Happened.NOT_SENT, Happened.GAVE_UP)
+        mails = [(link(each, each.address, site), _why(each, shown_in) if says_why else "") for each in moment.messages]
+        return _joined([format_html("{}{}", *mail) for mail in mails])
     match moment.happened:
         case Happened.OWED if moment.alert:
             kind = link(moment.alert, str(moment.alert.get_kind_display()), site)

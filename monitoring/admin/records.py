@@ -197,7 +197,7 @@ class IncidentAdmin(Records):
         "state",
         "opened",
         "failing_checks",
-        "told",
+        "last_alert",
         "acknowledged_by_whom",
     )
     list_display_links = ("opened",)
@@ -246,7 +246,7 @@ class IncidentAdmin(Records):
         return when(incident.opened_at)
 
     @admin.display(description="last alert")
-    def told(self, incident: Incident) -> SafeString | str:
+    def last_alert(self, incident: Incident) -> SafeString | str:
         return when(incident.told_at) if incident.told_at else "none yet"
 
     @admin.display(description="acknowledged by")

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import groupby
 
+from monitoring.alerting.states import MessageState, state_of
 from monitoring.models import Alert, Delivery, Incident, Message, database_alias
 from monitoring.values.facts import AlertKind
 
 ALERTS_TOLD = 20  # the newest ones; the first one is told as well
 DELIVERIES_TOLD = 400  # of all these alerts together
+AT_ONCE = timedelta(minutes=1)  # sooner than that a mail is sent, or given up, as soon as it is written
 
 
 class Happened(Enum):
@@ -28,13 +30,16 @@ class Happened(Enum):
     CLOSED = "closed"
     """It ended and no recovery is told, for instance because its monitor was deleted or disabled."""
 
-    OWED = "alert owed"
+    OWED = "alert raised"
     """Somebody must be told; without an address, nobody could be."""
 
     LEFT_OUT = "more alerts"
     """There are other alerts between the first one and the newest ones."""
 
     COMPOSED = "mail written"
+    NOT_SENT = "mail not sent yet"
+    """The mail was written, but no attempt to send it has succeeded; it is tried again."""
+
     SENT = "mail sent"
     DEFERRED = "mail put off"
     DELIVERED = "mail delivered"
@@ -86,6 +91,17 @@ class Story:
 
     moments: tuple[Moment, ...]
     messages: tuple[Message, ...]
+
+    @property
+    def last_sent_at(self) -> datetime | None:
+        return max((message.sent_at for message in self.messages if message.sent_at), default=None)
+
+    @property
+    def not_sent(self) -> tuple[Message, ...]:
+        """For each address, its newest mail if that has failed so far or was given up."""
+        newest = {message.address: message for message in self.messages[::-1]}
+        failed = (MessageState.FAILED, MessageState.GIVEN_UP)
+        return tuple(message for message in newest.values() if state_of(message) in failed)
 
 
 def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
@@ -158,14 +174,19 @@ def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Mome
         )
 
 
+def _events_of(message: Message) -> Iterator[tuple[Happened, datetime]]:
+    """A mail whose end, sent or given up, came within a minute was not also written; nothing else could follow."""
+    tried_at = message.sent_at or message.gave_up_at
+    is_at_once = tried_at is not None and tried_at - message.created_at < AT_ONCE
+    for name, happened in _TIMES.items():
+        if (at := getattr(message, name)) and not (is_at_once and happened is Happened.COMPOSED):
+            is_stuck = happened is Happened.COMPOSED and state_of(message) is MessageState.FAILED
+            yield (Happened.NOT_SENT if is_stuck else happened), at
+
+
 def _of_messages(messages: tuple[Message, ...]) -> Iterator[Moment]:
     """The same event of several mails within one minute is one moment."""
-    every = [
-        (happened, at, message)
-        for message in messages
-        for name, happened in _TIMES.items()
-        if (at := getattr(message, name))
-    ]
+    every = [(happened, at, message) for message in messages for happened, at in _events_of(message)]
     every.sort(key=lambda each: (_ORDER.index(each[0]), each[1]))
     for _, group in groupby(every, lambda each: (each[0], each[1].replace(second=0, microsecond=0))):
         together = list(group)

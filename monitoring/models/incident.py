@@ -7,8 +7,8 @@ from monitoring.values.text import NAME_MAX
 class Incident(models.Model):
     """A span of time in which a monitor is not as expected; open while `closed_at` is empty.
 
-    `facts` are those of the last failing check (see `values.facts`). `told_at` is when the last mail about it was owed;
-    it is empty while nobody has been told.
+    `facts` are those of the last failing check (see `values.facts`). `told_at` is when the last alert about it was
+    raised, not when a mail went out; it is empty before the first one.
     """
 
     # No index of its own: `monitoring_incident_newest` begins with this column.

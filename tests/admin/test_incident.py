@@ -1,5 +1,6 @@
 """An incident's page: the mail's words, the run that failed, what differs, the story and the mails."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -96,7 +97,7 @@ def test_the_story_has_instants_in_the_monitors_zone(boss: Client) -> None:
     Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="<ada>")
     MonitorState.objects.update(snoozed_until=timezone.now() + timedelta(hours=1))
     story = page(boss, incident).partition('id="story"')[2].partition("</table>")[0]
-    order = ["A check failed", "Alert owed", "Mail written", "Mail sent", "Acknowledged", "Snoozed until then"]
+    order = ["A check failed", "Alert raised", "Mail sent", "Acknowledged", "Snoozed until then"]
     assert sorted(order, key=story.index) == order
     assert story.count("+0545</time>") == len(order)
     assert "by &lt;ada&gt;" in story
@@ -170,3 +171,28 @@ def test_it_takes_as_many_statements_however_long_the_story_is(boss: Client) -> 
             page(boss, incident)
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+def test_a_mail_that_was_not_sent_is_not_said_to_have_been(boss: Client) -> None:
+    incident = fail(make_monitor())
+    refused = {"sent_at": None, "attempts": 1, "error": "Connection <refused>"}
+    Message.objects.update(**refused, next_attempt_at=timezone.now() + timedelta(minutes=1))
+    shown = page(boss, incident)
+    why = r"✗ not sent yet to <a [^>]*>ops@example.com</a>: Connection &lt;refused&gt;, next try \w{3} \d\d:\d\d UTC"
+    assert re.search(f'<dt>Last mail sent</dt><dd><span class="mon-bad">{why}</span></dd>', shown)
+    assert "Mail not sent yet</span>" in shown
+    assert "Mail sent" not in shown
+    assert "Connection" not in page(staff("view_incident"), incident)
+    Message.objects.update(gave_up_at=timezone.now())
+    shown = page(boss, incident)
+    assert re.search("✗ given up to <a [^>]*>ops@example.com</a>: Connection &lt;refused&gt;</span>", shown)
+    assert "not sent yet" not in shown
+
+
+def test_it_says_when_the_last_mail_was_sent(boss: Client) -> None:
+    incident = fail(make_monitor())
+    shown = page(boss, incident)
+    assert re.search(r"<dt>Last alert raised</dt><dd><time ", shown)
+    assert re.search(r"<dt>Last mail sent</dt><dd><time ", shown)
+    Delivery.objects.update(message=None)
+    assert "<dt>Last mail sent</dt><dd>none yet</dd>" in page(boss, incident)

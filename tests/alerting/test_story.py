@@ -57,7 +57,6 @@ def test_the_whole_story_stands_in_its_order() -> None:
         (ago(hours=1), Happened.ACKNOWLEDGED),
         (NOW, Happened.RECOVERED),
         (NOW, Happened.OWED),
-        (NOW, Happened.COMPOSED),
         (NOW, Happened.SENT),
         (NOW, Happened.BOUNCED),
     ]
@@ -120,3 +119,26 @@ def test_it_takes_three_statements_and_reads_no_text_of_a_mail() -> None:
         story_of(incident, None)
     assert len(asked) == 3
     assert not any('"html"' in query["sql"] or '"facts"' in query["sql"] for query in asked)
+
+
+def test_a_mail_that_failed_so_far_is_told_as_not_sent() -> None:
+    incident = make_incident()
+    tell(incident, ago(hours=3), "a@example.com", "b@example.com", sent_at=ago(hours=2))
+    tell(incident, ago(hours=1), "a@example.com", attempts=2, error="Connection refused")
+    story = story_of(incident, None)
+    assert (ago(hours=1), Happened.NOT_SENT) in happened(story)
+    assert (ago(hours=1), Happened.COMPOSED) not in happened(story)
+    assert story.last_sent_at == ago(hours=2)
+    assert [mail.error for mail in story.not_sent] == ["Connection refused"]
+    tell(incident, NOW, "a@example.com", sent_at=NOW)
+    assert story_of(incident, None).not_sent == ()
+
+
+@pytest.mark.parametrize("end", ["sent_at", "gave_up_at"])
+def test_a_mail_that_ends_within_a_minute_has_one_moment_a_later_one_two(end: str) -> None:
+    incident = make_incident()
+    tell(incident, ago(minutes=9), "a@example.com", **{end: ago(minutes=8.5)})
+    tell(incident, ago(minutes=5), "a@example.com", **{end: ago(minutes=4)})
+    told = [each for each in happened(story_of(incident, None)) if each[1] not in (Happened.FOUND, Happened.OWED)]
+    ended = module._TIMES[end]
+    assert told == [(ago(minutes=8.5), ended), (ago(minutes=5), Happened.COMPOSED), (ago(minutes=4), ended)]
