@@ -26,6 +26,8 @@ from monitoring.values.text import one_line
 logger = logging.getLogger("monitoring")
 
 NAMED_MAX = 10  # monitors in one message
+QUEUED = "; no new alerts until then, but mails already queued still go out"
+SNOOZED_LONGER = "They are all snoozed for as long already."
 MAILS_MAX = 10  # test alerts at once: they are sent while the page waits
 
 
@@ -43,7 +45,9 @@ def check_now(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
         messages.WARNING if found.failing else messages.SUCCESS,
     )
     if addresses := _addresses(found):
-        page.message_user(request, f"Mails are on their way to {', '.join(addresses)}.")
+        page.message_user(
+            request, f"Mails to {', '.join(addresses)} are queued; the worker sends them within a minute."
+        )
     if found.undeliverable:
         page.message_user(request, f"Nobody could be told: {found.nobody_to_tell}.", messages.ERROR)
     verdicts = {judged.name: judged.outcome.verdict.value for judged in found.judged}
@@ -63,16 +67,15 @@ def disable(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> Non
 
 @admin.action(description="Snooze mails for an hour", permissions=["snooze"])
 def snooze_hour(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> None:
-    monitors = list(queryset)
-    byhand.snooze(monitors, database_now() + timedelta(hours=1))
-    _tell(page, request, monitors, "Snoozed for an hour")
+    snoozed = byhand.snooze(list(queryset), database_now() + timedelta(hours=1))
+    _tell(page, request, snoozed, "Snoozed for an hour", SNOOZED_LONGER, QUEUED)
 
 
 @admin.action(description="Snooze mails until tomorrow 08:00", permissions=["snooze"])
 def snooze_until_morning(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> None:
-    monitors = list(queryset)
-    byhand.snooze_until_morning(monitors, database_now())
-    _tell(page, request, monitors, "Snoozed until tomorrow 08:00, in each monitor's own time zone")
+    snoozed = byhand.snooze_until_morning(list(queryset), database_now())
+    done = "Snoozed until tomorrow 08:00, in each monitor's own time zone"
+    _tell(page, request, snoozed, done, SNOOZED_LONGER, QUEUED)
 
 
 @admin.action(description="Lift the snooze", permissions=["snooze"])
@@ -125,12 +128,24 @@ ACTIONS = [
 ]
 
 
-def _tell(page: Any, request: HttpRequest, monitors: Sequence[Monitor], done: str, nothing: str = "") -> None:
+# The buttons beside one monitor or incident, by their names in a form.
+BUTTONS = {
+    "acknowledge": acknowledge,
+    "snooze_hour": snooze_hour,
+    "snooze_until_morning": snooze_until_morning,
+    "lift_snooze": lift_snooze,
+}
+
+
+def _tell(
+    page: Any, request: HttpRequest, monitors: Sequence[Monitor], done: str, nothing: str = "", note: str = ""
+) -> None:
+    """`note` adds to what was done; the log leaves it out."""
     if not monitors:
         page.message_user(request, f"{nothing} Nothing was changed.", messages.WARNING)
         return
     names = _listed([str(monitor) for monitor in monitors])
-    page.message_user(request, format_html("{}:{}", done, names), messages.SUCCESS)
+    page.message_user(request, format_html("{}{}:{}", done, note, names), messages.SUCCESS)
     for monitor in monitors:
         page.log_change(request, monitor, f"{done}.")
 

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.admin.actions import acknowledge, lift_snooze, snooze_hour, snooze_until_morning
+from monitoring.admin.actions import BUTTONS
 from monitoring.admin.display import badge, link
 from monitoring.admin.pages import key_in
 from monitoring.admin.parts import listed, overview_link, pairs, zone_of
@@ -29,12 +29,6 @@ from monitoring.values.text import head, one_line, written_span
 
 RENEWED_AFTER = 60  # seconds
 UNUSUAL_SHOWN = 10
-DOABLE = {
-    "acknowledge": acknowledge,
-    "snooze_hour": snooze_hour,
-    "snooze_until_morning": snooze_until_morning,
-    "lift_snooze": lift_snooze,
-}
 UNREADABLE = (
     "It is failing. Another version of this program stored what was found; after the next check it can be shown."
 )
@@ -107,7 +101,7 @@ def head_context(of: Head) -> dict[str, Any]:
 def _do(page: Any, request: HttpRequest) -> HttpResponse:
     if not page.has_snooze_permission(request):
         raise PermissionDenied
-    for name, act in DOABLE.items():
+    for name, act in BUTTONS.items():
         if key := key_in(request.POST, name):
             act(page, request, Monitor.objects.filter(pk=key))
     return redirect(request.get_full_path())

@@ -4,13 +4,16 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from monitoring.admin.actions import BUTTONS
 from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.incident import incident_page, parameters_laid_out
 from monitoring.admin.overview import warn
@@ -83,6 +86,19 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
         if isinstance(response, TemplateResponse):  # not a redirect, whose target warns itself
             warn(request)
         return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "POST":
+            row = self.get_object(request, object_id)
+            if row and self.has_view_permission(request, row) and self.press(request, row):
+                return redirect(request.get_full_path())
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def press(self, request: HttpRequest, row: Any) -> bool:
+        """Does what a button on the row's page was pressed for; False if that was no button of ours."""
+        return False
 
     def link(self, row: Model | None, text: str = "") -> SafeString | str:
         return link(row, text, self.admin_site.name)
@@ -216,7 +232,7 @@ class IncidentAdmin(Records):
         for incident in taken:
             self.log_change(request, incident, "Acknowledged.")
         if taken:
-            said = f"{_count(len(taken), 'incident')} acknowledged: no reminders; a recovery is still told."
+            said = f"{_count(len(taken), 'incident')} acknowledged: reminders stop, a recovery is still announced."
             self.message_user(request, said, messages.SUCCESS)
         if left := len(keys) - len(taken):
             said = f"{_count(left, 'incident')} left as before: closed, or acknowledged already."
@@ -224,6 +240,16 @@ class IncidentAdmin(Records):
 
     def has_snooze_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("monitoring.snooze_monitor")
+
+    def press(self, request: HttpRequest, row: Incident) -> bool:
+        name = next((name for name in BUTTONS if name in request.POST), "")
+        if name and not self.has_snooze_permission(request):
+            raise PermissionDenied
+        if name == "acknowledge":  # this incident, not one that its monitor has opened since
+            self.acknowledge(request, Incident.objects.filter(pk=row.pk))
+        elif name:
+            BUTTONS[name](self, request, Monitor.objects.filter(incidents=row))
+        return bool(name)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -399,6 +425,14 @@ class MessageAdmin(Records):
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("monitoring.send_alert")
+
+    def press(self, request: HttpRequest, row: Message) -> bool:
+        if "send_again" not in request.POST:
+            return False
+        if not self.has_send_permission(request):
+            raise PermissionDenied
+        self.send_again(request, Message.objects.filter(pk=row.pk))
+        return True
 
     @admin.display(description="state")
     def state(self, message: Message) -> SafeString:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from monitoring.checking.due import plan_new
@@ -27,14 +28,17 @@ def switch(monitors: Sequence[Monitor], enabled: bool) -> list[Monitor]:
     return changed
 
 
-def snooze(monitors: Sequence[Monitor], until: datetime) -> None:
-    """Stops mails about these monitors until then, except about the recovery of what people were told of."""
-    _snooze({monitor.pk: until for monitor in monitors})
+def snooze(monitors: Sequence[Monitor], until: datetime) -> list[Monitor]:
+    """Raises no alerts about these monitors until then, except about the recovery of what people were told of.
+
+    Never shortens a snooze; returns the monitors that were not snoozed for as long already.
+    """
+    return _snooze(monitors, {monitor.pk: until for monitor in monitors})
 
 
-def snooze_until_morning(monitors: Sequence[Monitor], now: datetime) -> None:
+def snooze_until_morning(monitors: Sequence[Monitor], now: datetime) -> list[Monitor]:
     """The same until tomorrow at 08:00, in each monitor's own time zone."""
-    _snooze({monitor.pk: tomorrow_morning(now, monitor.time_zone) for monitor in monitors})
+    return _snooze(monitors, {monitor.pk: tomorrow_morning(now, monitor.time_zone) for monitor in monitors})
 
 
 def tomorrow_morning(now: datetime, zone: str) -> datetime:
@@ -67,14 +71,19 @@ def acknowledge(monitors: Sequence[Monitor], by: str, now: datetime) -> list[Mon
     return [monitor for monitor in monitors if monitor.pk in keys]
 
 
-def _snooze(until: dict[int, datetime]) -> None:
+def _snooze(monitors: Sequence[Monitor], until: dict[int, datetime]) -> list[Monitor]:
     using = database_alias()
+    snoozed: set[int] = set()
     with transaction.atomic(using=using):
         plan_new(using)
         # One UPDATE per instant, of this column only: what the checker writes to these rows meanwhile is kept.
         for instant in set(until.values()):
             keys = [key for key, each in until.items() if each == instant]
-            MonitorState.objects.using(using).filter(monitor__in=keys).update(snoozed_until=instant)
+            ends_before = Q(snoozed_until=None) | Q(snoozed_until__lt=instant)
+            states = MonitorState.objects.using(using).filter(ends_before, monitor__in=keys)
+            snoozed |= set(states.select_for_update().values_list("monitor_id", flat=True))
+            states.update(snoozed_until=instant)
+    return [monitor for monitor in monitors if monitor.pk in snoozed]
 
 
 def _keys(monitors: Sequence[Monitor]) -> list[int]:

@@ -137,6 +137,18 @@ def test_who_may_snooze_is_offered_it_while_it_is_open(boss: Client) -> None:
     assert "Snooze for an hour" not in page(boss, incident)
 
 
+def test_one_whose_monitor_is_snoozed_says_until_when_and_offers_to_lift_it(boss: Client) -> None:
+    incident = fail(make_monitor(time_zone="Europe/Berlin"))
+    MonitorState.objects.update(snoozed_until=timezone.now() + timedelta(hours=9))
+    shown = page(boss, incident)
+    assert re.search(r"<span>Snoozed until \w{3} \d\d:\d\d CES?T\.</span>", shown)
+    assert "Snooze for an hour" not in shown
+    assert "Its monitor is snoozed until" in page(staff("view_incident"), incident)
+    boss.post(reverse("admin:monitoring_incident_change", args=[incident.pk]), {"lift_snooze": ""})
+    assert MonitorState.objects.get().snoozed_until is None
+    assert "Snooze for an hour" in page(boss, incident)
+
+
 def test_it_outlives_its_monitor_its_runs_and_facts_that_can_be_read(boss: Client) -> None:
     incident = fail(make_monitor())
     Monitor.objects.all().delete()
@@ -156,7 +168,6 @@ def test_an_admin_that_shows_incidents_alone_shows_it_without_what_it_lacks(boss
     shown = response.content.decode()
     assert "Mail sent" in shown
     assert "Acknowledge</button>" in shown
-    assert "Snooze for an hour" not in shown
     assert "<iframe" not in shown
 
 

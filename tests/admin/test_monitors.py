@@ -529,7 +529,7 @@ def test_check_now_says_what_was_found_and_enqueues_the_mails(client: Client) ->
     assert "Fine: as expected (Completed)" in text
     assert "Export: export ended as Stopped" in text
     assert "Absent: absent has not executed" in text
-    assert "Mails are on their way to ops@example.com." in text
+    assert "Mails to ops@example.com are queued; the worker sends them within a minute." in text
     assert [task.name for task in HUEY.pending()] == ["dispatch_owed"]
     assert Delivery.objects.count() == 2
     assert mail.outbox == []
@@ -596,6 +596,19 @@ def test_a_snooze_lasts_an_hour_and_is_lifted(client: Client) -> None:
     act(client, "lift_snooze", monitor)
     assert MonitorState.objects.get().snoozed_until is None
     assert "None of them was snoozed." in said(act(client, "lift_snooze", monitor))
+
+
+def test_a_snooze_never_shortens_another(client: Client) -> None:
+    longer, shorter = make_monitor("Longer"), make_monitor("Shorter")
+    tomorrow, soon = timezone.now() + timedelta(days=1), timezone.now() + timedelta(minutes=5)
+    MonitorState.objects.filter(monitor=longer).update(snoozed_until=tomorrow)
+    MonitorState.objects.filter(monitor=shorter).update(snoozed_until=soon)
+    (done,) = [text for text in told(act(client, "snooze_hour", longer, shorter)) if "Snoozed" in text]
+    assert "<li>Shorter</li>" in done
+    assert "<li>Longer</li>" not in done
+    assert MonitorState.objects.get(monitor=longer).snoozed_until == tomorrow
+    assert not MonitorState.objects.filter(monitor=shorter, snoozed_until__lte=soon).exists()
+    assert "They are all snoozed for as long already. Nothing was changed." in said(act(client, "snooze_hour", longer))
 
 
 def test_a_snooze_until_the_morning_is_in_each_monitors_zone(client: Client) -> None:

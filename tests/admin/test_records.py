@@ -15,7 +15,7 @@ from django.utils import timezone
 from monitoring.admin.parts import lasted
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.states import MessageState, state_of
-from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, database_alias
+from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
 from tests.admin.people import logged_in, staff
 from tests.factories import NOW, ago, make_facts, make_monitor, make_run
 
@@ -272,7 +272,7 @@ def test_acknowledging_takes_open_incidents_that_are_nobodys_and_stands_in_the_h
     open_one.refresh_from_db()
     assert open_one.acknowledged_at is not None
     assert messages_of(response) == [
-        "1 incident acknowledged: no reminders; a recovery is still told.",
+        "1 incident acknowledged: reminders stop, a recovery is still announced.",
         "2 incidents left as before: closed, or acknowledged already.",
     ]
     assert [(entry.object_id, entry.change_message) for entry in LogEntry.objects.all()] == [
@@ -291,7 +291,7 @@ def test_acknowledging_writes_nothing_that_the_checker_wrote_meanwhile(admin_cli
 def test_only_who_may_snooze_acknowledges() -> None:
     incident = make_incident(make_monitor())
     for client, may in (staff("view_incident"), False), (staff("view_incident", "snooze_monitor"), True):
-        assert ('value="acknowledge"' in client.get(page_of(incident)).content.decode()) is may
+        assert ('name="acknowledge"' in client.get(page_of(incident)).content.decode()) is may
         act(client, "incident", "acknowledge", incident)
         incident.refresh_from_db()
         assert bool(incident.acknowledged_at) is may
@@ -300,7 +300,7 @@ def test_only_who_may_snooze_acknowledges() -> None:
 def test_what_is_closed_or_acknowledged_offers_no_button(admin_client: Client) -> None:
     for over in ({"closed_at": NOW}, {"acknowledged_at": NOW, "acknowledged_by": "anna"}):
         incident = make_incident(make_monitor(f"monitor {over}"), **over)
-        assert 'value="acknowledge"' not in admin_client.get(page_of(incident)).content.decode()
+        assert 'name="acknowledge"' not in admin_client.get(page_of(incident)).content.decode()
 
 
 # Alerts
@@ -407,10 +407,22 @@ def test_sending_again_makes_due_what_was_not_sent(admin_client: Client) -> None
 def test_only_who_may_send_sends_again() -> None:
     message = make_message(gave_up_at=NOW)
     for client, may in (staff("view_message"), False), (staff("view_message", "send_alert"), True):
-        assert ('value="send_again"' in client.get(page_of(message)).content.decode()) is may
+        assert ('name="send_again"' in client.get(page_of(message)).content.decode()) is may
         act(client, "message", "send_again", message)
         message.refresh_from_db()
         assert (message.gave_up_at is None) is may
+
+
+def test_a_button_on_a_record_leads_back_to_the_record(admin_client: Client) -> None:
+    incident, message = make_incident(make_monitor()), make_message(gave_up_at=NOW)
+    for row, button in ((incident, "acknowledge"), (incident, "snooze_hour"), (message, "send_again")):
+        url = f"{page_of(row)}?_changelist_filters=q%3Dx"
+        response = admin_client.post(url, {button: ""})
+        assert (response.status_code, response["Location"]) == (302, url)
+        row.refresh_from_db()
+    assert incident.acknowledged_by == "admin"
+    assert MonitorState.objects.get().snoozed_until
+    assert message.gave_up_at is None
 
 
 # The monitor itself

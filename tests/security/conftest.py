@@ -46,7 +46,7 @@ def make_rows(text: str = "nightly") -> dict[str, Any]:
     now = timezone.now()
     monitor = make_monitor(f"{text} monitor"[:500], task_name=text, context_type="", dependent_tasks=[text])
     MonitorState.objects.filter(monitor=monitor).update(
-        snoozed_until=now + timedelta(days=3), next_check_at=now - timedelta(hours=1)
+        snoozed_until=now + timedelta(minutes=30), next_check_at=now - timedelta(hours=1)
     )
     run = make_run(
         text, "Stopped", task_id=f"{text} id"[:255], context_id=text, worker=text[:100], errors=text,

@@ -30,6 +30,7 @@ VIEWERS = STAFF - {"staff"}
 EDITORS = frozenset({"editor", "boss"})
 BOSS = frozenset({"boss"})
 ON_CALL = frozenset({"on call", "boss"})
+SENDERS = frozenset({"sender", "boss"})
 NOBODY: frozenset[str] = frozenset()
 
 
@@ -106,8 +107,10 @@ PAGES: dict[str, Page] = {
     f"admin/monitoring/monitor/{ROW}mail/": Page(VIEWERS),
     **of_model("admin/monitoring/backgroundtask/", VIEWERS, NOBODY, {}),
     **of_model("admin/monitoring/incident/", VIEWERS, NOBODY, {}),
+    f"admin/monitoring/incident/{ROW}change/": Page(VIEWERS, ON_CALL, {"acknowledge": ""}),
     **of_model("admin/monitoring/alert/", VIEWERS, NOBODY, {}),
     **of_model("admin/monitoring/message/", VIEWERS, NOBODY, {}),
+    f"admin/monitoring/message/{ROW}change/": Page(VIEWERS, SENDERS, {"send_again": ""}),
     f"admin/monitoring/message/{ROW}html/": Page(VIEWERS),
 }
 
@@ -117,12 +120,12 @@ ACTIONS: dict[tuple[str, str], frozenset[str]] = {
     ("monitor", "snooze_hour"): ON_CALL,
     ("monitor", "snooze_until_morning"): ON_CALL,
     ("monitor", "lift_snooze"): ON_CALL,
-    ("monitor", "send_test"): frozenset({"sender", "boss"}),
+    ("monitor", "send_test"): SENDERS,
     ("monitor", "enable"): EDITORS,
     ("monitor", "disable"): EDITORS,
     ("monitor", "delete_selected"): EDITORS,
     ("incident", "acknowledge"): ON_CALL,
-    ("message", "send_again"): frozenset({"sender", "boss"}),
+    ("message", "send_again"): SENDERS,
     ("user", "delete_selected"): BOSS,
     ("group", "delete_selected"): BOSS,
 }
