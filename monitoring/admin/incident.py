@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
+from django.contrib.humanize.templatetags.humanize import ordinal
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -73,10 +74,11 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
     shown_in = _ShownIn(zone, now, site, may_see_mails)
     shown = {
         "badge": incident_badge(incident),
+        "closed": _closed(incident, now, zone),
         "snoozed_until": by_weekday(snoozed_until, now, zone) if snoozed_until and snoozed_until > now else "",
         "monitor_url": overview_url(incident.monitor, site),
         "is": pairs(_is(incident, story, shown_in)),
-        "story": _story(story, shown_in),
+        "story": _story(story, incident, shown_in),
         "mails": list(_mails(story.messages[:FRAMED_MAX], zone, site)) if may_see_mails else [],
         "more_mails": max(0, len(story.messages) - FRAMED_MAX),
     }
@@ -86,7 +88,10 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
     evidence = gather_of(incident, facts, now)
     shown |= _in_the_words_of_its_mail(facts, evidence)
     if evidence.run and request.user.has_perm("monitoring.view_backgroundtask"):
-        shown |= _run_shown(runs_of_story(facts, evidence.run.task_id), zone, site)
+        runs = runs_of_story(facts, evidence.run.task_id)
+        shown |= _run_shown(runs, zone, site)
+        # Of a task that did not execute the run before is shown, which may well have been a good one itself.
+        shown["differs"] = _differs(runs, zone, site) if shown["failed"] else ""
     return shown
 
 
@@ -115,7 +120,6 @@ def _run_shown(runs: Runs, zone: tzinfo, site: str) -> dict[str, Any]:
         "errors": pre(run.errors) if run.errors else "",
         "earlier_errors": pre(run.earlier_errors) if run.earlier_errors else "",
         "parameters": parameters_laid_out(run) if run.parameters else "",
-        "differs": _differs(runs, zone, site),
     }
 
 
@@ -137,6 +141,13 @@ def _is(incident: Incident, story: Story, shown_in: _ShownIn) -> Iterator[tuple[
         yield "Acknowledged", format_html("by {}, {}", incident.acknowledged_by, taken)
     else:
         yield "Acknowledged", "by nobody yet"
+
+
+def _closed(incident: Incident, now: datetime, zone: tzinfo) -> str:
+    """`Closed Sun 23:28 CET after 2 h 52 min`; empty while it is open."""
+    if not incident.closed_at:
+        return ""
+    return f"Closed {by_weekday(incident.closed_at, now, zone)} after {lasted(incident.opened_at, incident.closed_at)}"
 
 
 def _last_mail(story: Story, shown_in: _ShownIn) -> SafeString | str:
@@ -186,22 +197,23 @@ def _differs(runs: Runs, zone: tzinfo, site: str) -> SafeString | str:
         return ""
     good = format_html("{}, {}", link(runs.good, runs.good.task_id, site), exactly(runs.good.started_at, zone))
     if not runs.differences:
-        return format_html(
-            "<p>Beside how it ended, nothing that was recorded differs from the last good run before it, {}.</p>", good
-        )
+        return format_html("<p>Apart from the outcome, nothing recorded differs from the last good run, {}.</p>", good)
     lines = format_html_join("", "<li>{}</li>", ((_in_words(each),) for each in runs.differences))
-    return format_html('<p>From the last good run before it, {}:</p><ul class="mon-differs">{}</ul>', good, lines)
+    return format_html('<p>Compared with the last good run, {}:</p><ul class="mon-differs">{}</ul>', good, lines)
 
 
 def _in_words(difference: Difference) -> SafeString:
     parts = (difference.what, difference.failed or "none", difference.good or "none")
-    return format_html('{}: <strong>{}</strong>, <span class="mon-quiet">there {}</span>', *parts)
+    return format_html('{}: <strong>{}</strong>, <span class="mon-quiet">(was {})</span>', *parts)
 
 
-def _story(story: Story, shown_in: _ShownIn) -> SafeString:
+def _story(story: Story, incident: Incident, shown_in: _ShownIn) -> SafeString:
     return table(
         ["When", "What", "Who and which"],
-        [[_at(moment, shown_in), _what(moment), _which(moment, shown_in)] for moment in story.moments],
+        [
+            [_at(moment, shown_in), _what(moment, incident.failing_checks), _which(moment, shown_in)]
+            for moment in story.moments
+        ],
     )
 
 
@@ -210,9 +222,13 @@ def _at(moment: Moment, shown_in: _ShownIn) -> SafeString:
     return format_html("{}{}", at(moment.at, shown_in.zone), to_come)
 
 
-def _what(moment: Moment) -> SafeString | str:
+def _what(moment: Moment, failing_checks: int) -> SafeString | str:
     tone = TONES.get(moment.happened)
     word = moment.happened.value.capitalize()
+    if moment.happened is Happened.FAILED_AGAIN:
+        word = f"{ordinal(moment.failing_check)} failing check in a row"
+    elif moment.failing_check:
+        word = f"{word} (failing check {moment.failing_check} of {failing_checks})"
     return format_html('<span class="mon-{}">{}</span>', tone, word) if tone else word
 
 
@@ -228,8 +244,6 @@ def _which(moment: Moment, shown_in: _ShownIn) -> SafeString | str:
             no_mail = dict.fromkeys(moment.unwritten, " (no mail yet)")
             whom = [f"{address}{no_mail.get(address, '')}" for address in moment.addresses]
             return format_html("{} to {}", kind, _joined(whom) if whom else "nobody: no address was known")
-        case Happened.FAILED_AGAIN:
-            return f"{moment.failing_checks} in a row"
         case Happened.ACKNOWLEDGED:
             return f"by {moment.by}"
         case Happened.LEFT_OUT:

@@ -125,6 +125,6 @@ def _sample_run(task_id: str, started_at: datetime) -> RunFacts:
 
 def _reason(context_model: str | None) -> str:
     if not context_model:
-        return "the monitor cannot be read: its settings were spoilt since it was saved"
+        return "the monitor cannot be read: its settings were corrupted after it was saved"
     app = context_model.partition(".")[0]
     return f"context model {context_model!r}: no installed app has the label or module {app!r}"

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import groupby
+from typing import Any
+
+from django.db.models.fields.json import KT
 
 from monitoring.alerting.states import MessageState, state_of
 from monitoring.models import Alert, Delivery, Incident, Message, database_alias
@@ -72,13 +75,14 @@ _ORDER = list(Happened)
 class Moment:
     """`by` is who did it, `addresses` are whom it concerns, `messages` are the mails without their text.
 
-    `unwritten` are those of the addresses that have no mail yet.
+    `unwritten` are those of the addresses that have no mail yet. `failing_check` is which one in a row raised the alert
+    or is told of; 0 if that is not known.
     """
 
     at: datetime
     happened: Happened
     by: str = ""
-    failing_checks: int = 0
+    failing_check: int = 0
     alert: Alert | None = None
     addresses: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = ()
@@ -112,7 +116,7 @@ def story_of(incident: Incident, snoozed_until: datetime | None) -> Story:
     newest_first = tuple(sorted(messages.values(), key=lambda message: message.pk, reverse=True))
     moments = [
         *_of_incident(incident, snoozed_until, _is_recovery(alerts)),
-        *_of_alerts(alerts, deliveries),
+        *_of_alerts(alerts, deliveries, {} if left_out else _failing_checks(alerts, incident)),
         *_of_messages(newest_first[::-1]),
         *([Moment(at=alerts[1].created_at, happened=Happened.LEFT_OUT)] if left_out else ()),
     ]
@@ -124,9 +128,13 @@ def _place(moment: Moment) -> tuple[datetime, int]:
     return moment.at, -1 if moment.happened is Happened.LEFT_OUT else _ORDER.index(moment.happened)
 
 
-def _alerts(incident: Incident) -> tuple[list[Alert], bool]:
-    """The first one and the newest ones, oldest first, and whether there are others between them."""
+def _alerts(incident: Incident) -> tuple[list[Any], bool]:
+    """The first one and the newest ones, oldest first, and whether there are others between them.
+
+    Of their facts only the time of the check is read, as `checked_at`.
+    """
     every = Alert.objects.using(database_alias()).filter(incident=incident).defer("facts")
+    every = every.annotate(checked_at=KT("facts__check_time"))
     # Ordered by time, which no index covers: by key, PostgreSQL might walk through all alerts to find these.
     newest = list(every.order_by("-created_at", "-id")[: ALERTS_TOLD + 1])[::-1]
     if len(newest) <= ALERTS_TOLD:
@@ -135,13 +143,13 @@ def _alerts(incident: Incident) -> tuple[list[Alert], bool]:
     return [first, *newest[1:]], first != newest[0]
 
 
-def _deliveries(alerts: list[Alert]) -> list[Delivery]:
+def _deliveries(alerts: list[Any]) -> list[Delivery]:
     keys = [alert.pk for alert in alerts]
     deliveries = Delivery.objects.using(database_alias()).filter(alert__in=keys).select_related("message")
     return list(deliveries.defer("message__text", "message__html").order_by("alert_id", "address")[:DELIVERIES_TOLD])
 
 
-def _is_recovery(alerts: list[Alert]) -> bool:
+def _is_recovery(alerts: list[Any]) -> bool:
     return any(alert.kind == AlertKind.RESOLVED for alert in alerts[-1:])
 
 
@@ -149,7 +157,7 @@ def _of_incident(incident: Incident, snoozed_until: datetime | None, has_recover
     yield Moment(at=incident.opened_at, happened=Happened.FOUND)
     if incident.failing_checks > 1:
         count = incident.failing_checks
-        yield Moment(at=incident.last_failed_at, happened=Happened.FAILED_AGAIN, failing_checks=count)
+        yield Moment(at=incident.last_failed_at, happened=Happened.FAILED_AGAIN, failing_check=count)
     if incident.acknowledged_at:
         yield Moment(at=incident.acknowledged_at, happened=Happened.ACKNOWLEDGED, by=incident.acknowledged_by)
     ended = incident.closed_at
@@ -159,7 +167,16 @@ def _of_incident(incident: Incident, snoozed_until: datetime | None, has_recover
         yield Moment(at=ended, happened=Happened.RECOVERED if has_recovered else Happened.CLOSED)
 
 
-def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Moment]:
+def _failing_checks(alerts: list[Any], incident: Incident) -> dict[int, int]:
+    """By alert, the place in the row of the check that raised it; empty unless each failing check raised one."""
+    failing = [alert for alert in alerts if alert.kind != AlertKind.RESOLVED]
+    checks = {alert.checked_at for alert in failing if alert.checked_at}
+    if not len(checks) == len(failing) == incident.failing_checks:
+        return {}
+    return {alert.pk: place for place, alert in enumerate(failing, start=1)}
+
+
+def _of_alerts(alerts: list[Any], deliveries: list[Delivery], failing_checks: dict[int, int]) -> Iterator[Moment]:
     of_alert: dict[int, list[Delivery]] = {}
     for delivery in deliveries:
         of_alert.setdefault(delivery.alert_id, []).append(delivery)
@@ -169,6 +186,7 @@ def _of_alerts(alerts: list[Alert], deliveries: list[Delivery]) -> Iterator[Mome
             at=alert.created_at,
             happened=Happened.OWED,
             alert=alert,
+            failing_check=failing_checks.get(alert.pk, 0),
             addresses=tuple(delivery.address for delivery in owed),
             unwritten=tuple(delivery.address for delivery in owed if delivery.message_id is None),
         )

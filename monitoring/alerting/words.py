@@ -119,18 +119,23 @@ def span_of(facts: Facts, evidence: Evidence) -> str:
 def since_of(facts: Facts, evidence: Evidence) -> str:
     """Since when, and what depends on it; empty if neither is known."""
     said = []
-    if evidence.opened_at and facts.kind is AlertKind.RESOLVED:
-        since = written_time(evidence.opened_at, zone_of(facts))
-        checks = "One check" if evidence.failing_checks == 1 else f"{evidence.failing_checks} checks in a row"
-        said.append(f"{checks} failed, since {since}.")
-    elif evidence.opened_at and evidence.failing_checks > 1:
-        since = written_time(evidence.opened_at, zone_of(facts))
-        said.append(f"It has failed {evidence.failing_checks} checks in a row, since {since}.")
-    elif evidence.opened_at:
-        said.append("It is the first check that failed.")
+    if evidence.opened_at:
+        said.append(_checks_failed(facts, evidence, written_time(evidence.opened_at, zone_of(facts))))
     if (count := len(facts.dependent_tasks)) and facts.kind is not AlertKind.RESOLVED:
         said.append("1 task depends on it." if count == 1 else f"{count} tasks depend on it.")
     return " ".join(said)
+
+
+def _checks_failed(facts: Facts, evidence: Evidence, since: str) -> str:
+    several, recovered = evidence.failing_checks > 1, facts.kind is AlertKind.RESOLVED
+    count = f"{evidence.failing_checks} checks in a row"
+    if not (recovered or evidence.closed_at):
+        return f"It has failed {count}, since {since}." if several else "This is the first failing check."
+    if not several:
+        return f"One check failed, at {since}."
+    if recovered:  # these facts are those of the check that found it as expected
+        return f"{count} failed, the first at {since}."
+    return f"It failed {count}, from {since} to {written_time(facts.check_time, zone_of(facts))}."
 
 
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:

@@ -83,7 +83,7 @@ def test_a_card_says_what_was_found_since_when_and_what_depends_on_it(boss: Clie
     assert "<title>The monitor is failing. |" in shown
     assert "export ended as Stopped after 5 min.</p>" in shown
     assert ">OSError: no space left</pre>" in shown
-    assert "It is the first check that failed. 2 tasks depend on it." in shown
+    assert "This is the first failing check. 2 tasks depend on it." in shown
     assert ">1 h</time>" in shown
     assert "<dt>Last success</dt><dd><time" in shown
     assert ">1 d 5 h ago</time>" in shown

@@ -62,7 +62,7 @@ def test_it_says_what_the_mail_says(boss: Client) -> None:
     assert summary == "daily_report ended as Stopped after 5 min."
     assert f"✗ open</span> {summary}" in shown
     assert "OSError: disk &lt;full&gt;</p>" in shown
-    assert "It is the first check that failed. 1 task depends on it." in shown
+    assert "This is the first failing check. 1 task depends on it." in shown
     for label in ("Current status", "Expected status", "Checked", "Last success"):
         (value,) = [line.partition(": ")[2] for line in mail.text.splitlines() if line.startswith(label)]
         assert f"<dt>{label}</dt><dd>{whole_dates(value)}</dd>" in shown
@@ -71,7 +71,7 @@ def test_it_says_what_the_mail_says(boss: Client) -> None:
 
 def test_it_shows_the_end_of_the_traceback_and_all_that_the_run_left(boss: Client) -> None:
     shown = page(boss, fail(make_monitor()))
-    first, whole = shown.index("&lt;b&gt;raise&lt;/b&gt;"), shown.index("<summary>All that it left")
+    first, whole = shown.index("&lt;b&gt;raise&lt;/b&gt;"), shown.index("<summary>Full error output")
     assert first < whole < shown.index("&lt;b&gt;raise&lt;/b&gt;", whole)
     assert "ValueError: the first time" in shown
     assert "&quot;size&quot;: 12" in shown
@@ -80,8 +80,8 @@ def test_it_shows_the_end_of_the_traceback_and_all_that_the_run_left(boss: Clien
 
 def test_it_says_what_differs_from_the_good_run_before(boss: Client) -> None:
     shown = page(boss, fail(make_monitor(lookback_hours=24)))
-    assert 'attempts: <strong>3</strong>, <span class="mon-quiet">there 1</span>' in shown
-    assert 'parameter size: <strong>12</strong>, <span class="mon-quiet">there none</span>' in shown
+    assert 'attempts: <strong>3</strong>, <span class="mon-quiet">(was 1)</span>' in shown
+    assert 'parameter size: <strong>12</strong>, <span class="mon-quiet">(was none)</span>' in shown
     assert "worker:" not in shown
 
 
@@ -90,6 +90,7 @@ def test_of_a_task_that_did_not_run_it_shows_the_last_run(boss: Client) -> None:
     assert "its last run started 3 h before the check and ended as Completed" in shown
     assert "The last run before" in shown
     assert "The run that failed" not in shown
+    assert "What differs" not in shown
 
 
 def test_the_story_has_instants_in_the_monitors_zone(boss: Client) -> None:
@@ -104,6 +105,28 @@ def test_the_story_has_instants_in_the_monitors_zone(boss: Client) -> None:
     assert "(to come)" in story
 
 
+def test_a_closed_one_does_not_speak_as_if_it_were_open(boss: Client) -> None:
+    monitor = make_monitor(lookback_hours=24)
+    incident = fail(monitor)
+    check_monitors([monitor], timezone.now())
+    make_run(started_at=timezone.now(), finished_at=timezone.now())
+    check_monitors([monitor], timezone.now())
+    shown = page(boss, incident)
+    assert re.search(r"✓ Closed \w{3} \d\d:\d\d UTC after .* s</span></p>\s*<p>Last finding: daily_report ended", shown)
+    assert re.search(r"<p>It failed 2 checks in a row, from .* UTC to .* UTC\.</p>", shown)
+    assert "It has failed" not in shown
+
+
+def test_the_story_counts_the_failing_checks(boss: Client) -> None:
+    monitor = make_monitor()
+    incident = fail(monitor)
+    check_monitors([monitor], timezone.now())
+    story = page(boss, incident).partition('id="story"')[2].partition("</table>")[0]
+    assert "Alert raised (failing check 1 of 2)" in story
+    assert "Alert raised (failing check 2 of 2)" in story
+    assert ">2nd failing check in a row</span>" in story
+
+
 def test_a_mail_that_is_not_written_yet_and_one_that_nobody_gets_are_said(boss: Client) -> None:
     incident = fail(make_monitor())
     Delivery.objects.update(message=None)
@@ -116,7 +139,7 @@ def test_what_a_run_left_is_for_those_who_may_see_runs(boss: Client) -> None:
     incident = fail(make_monitor())
     shown = page(staff("view_incident"), incident)
     assert "OSError: disk" in shown  # as its mail says
-    for left in ("All that it left", "the first time", "size", "What differs"):
+    for left in ("Full error output", "the first time", "size", "What differs"):
         assert left in page(boss, incident)
         assert left not in shown
 

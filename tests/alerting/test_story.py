@@ -23,10 +23,12 @@ def make_incident(**over: Any) -> Incident:
     return Incident.objects.create(**{**values, **times, **over})
 
 
-def tell(incident: Incident, at: datetime, *addresses: str, **mail: Any) -> Alert:
+def tell(incident: Incident, at: datetime, *addresses: str, checked_at: datetime = NOW, **mail: Any) -> Alert:
     """An alert, a recovery's once the incident is closed; with `mail`, what befell its mails too."""
     kind = AlertKind.RESOLVED if at == incident.closed_at else AlertKind.STATUS_MISMATCH
-    (alert,) = owe([Announcement(make_facts(kind=kind), addresses, incident)], at, database_alias())
+    (alert,) = owe(
+        [Announcement(make_facts(kind=kind, check_time=checked_at), addresses, incident)], at, database_alias()
+    )
     for delivery in Delivery.objects.filter(alert=alert) if mail else ():
         message = Message.objects.create(
             address=delivery.address, subject="s", text="t", html="h", created_at=at, next_attempt_at=at, **mail
@@ -116,9 +118,10 @@ def test_it_takes_three_statements_and_reads_no_text_of_a_mail() -> None:
     for hour in range(30):
         tell(incident, ago(hours=hour), "a@example.com", sent_at=NOW)
     with CaptureQueriesContext(connection) as asked:
-        story_of(incident, None)
+        story = story_of(incident, None)
     assert len(asked) == 3
-    assert not any('"html"' in query["sql"] or '"facts"' in query["sql"] for query in asked)
+    assert not any('"html"' in query["sql"] for query in asked)
+    assert all("facts" in moment.alert.get_deferred_fields() for moment in story.moments if moment.alert)
 
 
 def test_a_mail_that_failed_so_far_is_told_as_not_sent() -> None:
@@ -142,3 +145,21 @@ def test_a_mail_that_ends_within_a_minute_has_one_moment_a_later_one_two(end: st
     told = [each for each in happened(story_of(incident, None)) if each[1] not in (Happened.FOUND, Happened.OWED)]
     ended = module._TIMES[end]
     assert told == [(ago(minutes=8.5), ended), (ago(minutes=5), Happened.COMPOSED), (ago(minutes=4), ended)]
+
+
+def test_an_alert_says_which_failing_check_raised_it_if_each_of_them_raised_one() -> None:
+    def numbers() -> list[int]:
+        moments = story_of(incident, None).moments
+        return [moment.failing_check for moment in moments if moment.happened is Happened.OWED]
+
+    incident = make_incident(failing_checks=3, last_failed_at=ago(hours=1), closed_at=NOW)
+    for hours in (3, 2, 1):
+        tell(incident, ago(hours=hours), "a@example.com", checked_at=ago(hours=hours, minutes=1))
+    tell(incident, NOW, "a@example.com")
+    assert numbers() == [1, 2, 3, 0]
+    reminder = tell(incident, ago(minutes=30), "a@example.com", checked_at=ago(hours=1, minutes=1))
+    assert numbers() == [0] * 5, "a reminder speaks of a check that raised an alert before"
+    reminder.delete()
+    Incident.objects.update(failing_checks=4)
+    incident.refresh_from_db()
+    assert numbers() == [0] * 4, "a check while it was snoozed raised none"

@@ -119,7 +119,7 @@ def test_the_first_sentence_says_what_happened_with_the_figure_that_matters(
     [
         (make_facts(), NOTHING, ""),
         (make_facts(dependent_tasks=("a",)), NOTHING, "1 task depends on it."),
-        (make_facts(), Evidence(opened_at=NOW, failing_checks=1), "It is the first check that failed."),
+        (make_facts(), Evidence(opened_at=NOW, failing_checks=1), "This is the first failing check."),
         (
             make_facts(dependent_tasks=("a", "b")),
             Evidence(opened_at=ago(hours=2), failing_checks=3),
@@ -128,7 +128,22 @@ def test_the_first_sentence_says_what_happened_with_the_figure_that_matters(
         (
             make_facts(kind=AlertKind.RESOLVED, dependent_tasks=("a",)),
             Evidence(opened_at=ago(hours=2), failing_checks=3),
-            "3 checks in a row failed, since 2026-11-22 06:35:00 UTC.",
+            "3 checks in a row failed, the first at 2026-11-22 06:35:00 UTC.",
+        ),
+        (
+            make_facts(kind=AlertKind.RESOLVED),
+            Evidence(opened_at=ago(hours=2), failing_checks=1),
+            "One check failed, at 2026-11-22 06:35:00 UTC.",
+        ),
+        (
+            make_facts(),
+            Evidence(opened_at=ago(hours=2), closed_at=NOW, failing_checks=3),
+            "It failed 3 checks in a row, from 2026-11-22 06:35:00 UTC to 2026-11-22 08:35:00 UTC.",
+        ),
+        (
+            make_facts(),
+            Evidence(opened_at=ago(hours=2), closed_at=NOW, failing_checks=1),
+            "One check failed, at 2026-11-22 06:35:00 UTC.",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_the_mail_of_a_broken_pipeline_leads_to_the_failing_line(
     reader.get_by_role("link", name="Open incident").click()
     expect(reader.get_by_text('raise OSError(f"no space left on {target}")').first).to_be_visible()
     expect(reader.get_by_text("OSError: no space left on full").first).to_be_visible()
-    expect(reader.get_by_text("parameter target: full, there roomy")).to_be_visible()
+    expect(reader.get_by_text("parameter target: full (was roomy)")).to_be_visible()
     assert reader.url == f"{live_server.url}/admin/monitoring/incident/{Incident.objects.get().pk}/change/"
 
     # The same facts, wherever one reads them.
@@ -116,7 +116,7 @@ def test_the_mail_of_a_broken_pipeline_leads_to_the_failing_line(
 
 
 def written_started(page: Page) -> str:
-    """Under "Last found", where the facts stand as the mail has them."""
+    """Under "Last finding", where the facts stand as the mail has them."""
     found = page.locator("section[aria-labelledby=found]")
     return found.locator("dt:text-is('Started') + dd").inner_text()
 

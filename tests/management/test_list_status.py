@@ -147,7 +147,7 @@ failing since 2026-11-22 08:35:00 UTC
 
 daily_report ended as Stopped after 25 min.
     OSError: gone
-It is the first check that failed. 2 tasks depend on it.
+This is the first failing check. 2 tasks depend on it.
 
 Task             daily_report
 Current status   Stopped
