@@ -27,7 +27,7 @@ from monitoring.admin.parts import (
     table,
     zone_of,
 )
-from monitoring.admin.times import at, by_weekday, exact, exactly
+from monitoring.admin.times import at, by_weekday, exact, exactly, to_the_minute
 from monitoring.alerting.states import state_of
 from monitoring.alerting.story import Happened, Moment, Story, story_of
 from monitoring.alerting.variables import template_context
@@ -74,6 +74,7 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
     shown_in = _ShownIn(zone, now, site, may_see_mails)
     shown = {
         "badge": incident_badge(incident),
+        "opened": to_the_minute(incident.opened_at, zone),
         "closed": _closed(incident, now, zone),
         "snoozed_until": by_weekday(snoozed_until, now, zone) if snoozed_until and snoozed_until > now else "",
         "monitor_url": overview_url(incident.monitor, site),

@@ -80,6 +80,17 @@ def overview_url(monitor: Monitor | None, site: str) -> str:
         return ""
 
 
+def breakable(address: str) -> SafeString:
+    """In a narrow column it breaks at the @."""
+    return format_html("{}{}<wbr>{}", *address.partition("@"))
+
+
+def shared_zone(zones: Iterable[tzinfo]) -> tzinfo:
+    """The zone that they all have, for a page's times; the site's if they differ or there is none."""
+    different = set(zones)
+    return different.pop() if len(different) == 1 else timezone.get_default_timezone()
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "None.") -> SafeString:
     cells = [format_html_join("", "<td>{}</td>", ((cell,) for cell in row)) for row in rows]
     if not cells:

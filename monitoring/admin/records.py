@@ -1,5 +1,7 @@
 """Pages of what happened: runs, incidents, alerts and messages. Nothing can be added, edited or deleted here."""
 
+from collections.abc import Iterable
+from datetime import tzinfo
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -12,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import get_default_timezone
 
 from monitoring.admin.actions import BUTTONS
 from monitoring.admin.display import badge, link, run_badge
@@ -19,6 +22,7 @@ from monitoring.admin.incident import incident_page, parameters_laid_out
 from monitoring.admin.overview import warn
 from monitoring.admin.pages import KeyedList, RunList
 from monitoring.admin.parts import (
+    breakable,
     facts_found,
     frame,
     framed,
@@ -29,14 +33,18 @@ from monitoring.admin.parts import (
     overview_link,
     pairs,
     pre,
+    shared_zone,
     table,
+    zone_of,
 )
 from monitoring.admin.times import exactly, when
+from monitoring.alerting import words
 from monitoring.alerting.outbox import send_again
 from monitoring.alerting.states import MessageState, in_state, state_of
 from monitoring.alerting.tracking import TIMES
 from monitoring.checking.incidents import acknowledge
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, database_alias, database_now
+from monitoring.values.facts import Facts
 from monitoring.values.text import head
 
 LISTED = 50  # related rows on a page
@@ -86,6 +94,16 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
         if isinstance(response, TemplateResponse):  # not a redirect, whose target warns itself
             warn(request)
         return response
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With the `zone` of its page."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row:
+            row.zone = self.zone_of_page(row)
+        return row
+
+    def zone_of_page(self, row: Any) -> tzinfo:
+        return get_default_timezone()
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -151,22 +169,25 @@ class RunAdmin(Records):
     def duration(self, run: BackgroundTask) -> str:
         return lasted(run.started_at, run.finished_at)
 
+    def zone_of_page(self, row: Any) -> tzinfo:
+        row.monitors = list(Monitor.objects.filter(task_name=row.task_name)[:LISTED])
+        return shared_zone(map(zone_of, row.monitors))
+
     @admin.display(description="submitted")
-    def submitted_exactly(self, run: BackgroundTask) -> SafeString | str:
-        return exactly(run.submitted_at)
+    def submitted_exactly(self, run: Any) -> SafeString | str:
+        return exactly(run.submitted_at, run.zone)
 
     @admin.display(description="started")
-    def started_exactly(self, run: BackgroundTask) -> SafeString | str:
-        return exactly(run.started_at)
+    def started_exactly(self, run: Any) -> SafeString | str:
+        return exactly(run.started_at, run.zone)
 
     @admin.display(description="finished")
-    def finished_exactly(self, run: BackgroundTask) -> SafeString | str:
-        return exactly(run.finished_at)
+    def finished_exactly(self, run: Any) -> SafeString | str:
+        return exactly(run.finished_at, run.zone)
 
     @admin.display(description="watched by")
-    def watched_by(self, run: BackgroundTask) -> SafeString | str:
-        monitors = Monitor.objects.filter(task_name=run.task_name)[:LISTED]
-        links = ((overview_link(monitor, monitor.name, self.admin_site.name),) for monitor in monitors)
+    def watched_by(self, run: Any) -> SafeString | str:
+        links = ((overview_link(monitor, monitor.name, self.admin_site.name),) for monitor in run.monitors)
         return format_html_join(", ", "{}", links) or "no monitor"
 
     @admin.display(description="errors")
@@ -335,19 +356,22 @@ class AlertAdmin(Records):
     def created(self, alert: Alert) -> SafeString | str:
         return when(alert.created_at)
 
+    def zone_of_page(self, row: Any) -> tzinfo:
+        return _zone_of_facts([row.facts])
+
     @admin.display(description="created")
-    def created_exactly(self, alert: Alert) -> SafeString | str:
-        return exactly(alert.created_at)
+    def created_exactly(self, alert: Any) -> SafeString | str:
+        return exactly(alert.created_at, alert.zone)
 
     @admin.display(description="incident")
     def of_incident(self, alert: Alert) -> SafeString | str:
-        return self.link(alert.incident)
+        return self.link(alert.incident, alert.incident.monitor_name if alert.incident else "")
 
     @admin.display(description="reaches")
     def reaches(self, alert: Alert) -> SafeString | str:
         addresses = [delivery.address for delivery in alert.deliveries.all()]
         more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
-        return f"{addresses[0]}{more}" if addresses else badge("reached nobody", "bad")
+        return format_html("{}{}", breakable(addresses[0]), more) if addresses else badge("reached nobody", "bad")
 
     @admin.display(description="messages")
     def deliveries(self, alert: Alert) -> SafeString:
@@ -372,7 +396,7 @@ class MessageStates(admin.SimpleListFilter):
 
 @admin.register(Message)
 class MessageAdmin(Records):
-    list_display = ("subject", "state", "address", "attempts", "next_attempt", "said")
+    list_display = ("subject", "state_and_attempts", "breakable_address", "written", "next_attempt", "said")
     list_filter = (MessageStates,)
     search_fields = ("address", "subject")
     search_help_text = "A part of an address or a subject."
@@ -397,6 +421,9 @@ class MessageAdmin(Records):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.html_view)
         return [path("<path:object_id>/html/", view, name="monitoring_message_html"), *super().get_urls()]
+
+    def zone_of_page(self, row: Any) -> tzinfo:
+        return _zone_of_facts(Alert.objects.filter(deliveries__message=row).values_list("facts", flat=True)[:LISTED])
 
     def html_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The HTML part, for the frame on its page."""
@@ -438,6 +465,21 @@ class MessageAdmin(Records):
     def state(self, message: Message) -> SafeString:
         return message_badge(state_of(message))
 
+    @admin.display(description="state")
+    def state_and_attempts(self, message: Message) -> SafeString:
+        if message.attempts <= 1 and message.sent_at:
+            return self.state(message)
+        attempts = _count(message.attempts, "attempt")
+        return format_html('{}<br><span class="mon-quiet">{}</span>', self.state(message), attempts)
+
+    @admin.display(description="address")
+    def breakable_address(self, message: Message) -> SafeString:
+        return breakable(message.address)
+
+    @admin.display(description="written")
+    def written(self, message: Message) -> SafeString | str:
+        return when(message.created_at)
+
     @admin.display(description="next attempt")
     def next_attempt(self, message: Message) -> SafeString | str:
         return when(message.next_attempt_at) if _is_waiting(message) else "–"
@@ -448,27 +490,29 @@ class MessageAdmin(Records):
         return head(said.partition("\n")[0], ERROR_SHOWN) or "–"
 
     @admin.display(description="written")
-    def created_exactly(self, message: Message) -> SafeString | str:
-        return exactly(message.created_at)
+    def created_exactly(self, message: Any) -> SafeString | str:
+        return exactly(message.created_at, message.zone)
 
     @admin.display(description="sent")
-    def sent_exactly(self, message: Message) -> SafeString | str:
+    def sent_exactly(self, message: Any) -> SafeString | str:
         if message.gave_up_at:
-            return format_html("given up {}", exactly(message.gave_up_at))
-        return exactly(message.sent_at)
+            return format_html("given up {}", exactly(message.gave_up_at, message.zone))
+        return exactly(message.sent_at, message.zone)
 
     @admin.display(description="next attempt")
-    def next_attempt_exactly(self, message: Message) -> SafeString | str:
-        return exactly(message.next_attempt_at) if _is_waiting(message) else "–"
+    def next_attempt_exactly(self, message: Any) -> SafeString | str:
+        return exactly(message.next_attempt_at, message.zone) if _is_waiting(message) else "–"
 
     @admin.display(description="last error")
     def error_as_said(self, message: Message) -> SafeString | str:
         return pre(message.error)
 
     @admin.display(description="provider reports")
-    def told_by_provider(self, message: Message) -> SafeString | str:
+    def told_by_provider(self, message: Any) -> SafeString | str:
         told = sorted((at, name) for name in TIMES if (at := getattr(message, name)))
-        rows: list[tuple[str, Any]] = [(name.removesuffix("_at").capitalize(), exactly(at)) for at, name in told]
+        rows: list[tuple[str, Any]] = [
+            (name.removesuffix("_at").capitalize(), exactly(at, message.zone)) for at, name in told
+        ]
         rows += [("In its words", message.provider_said)] if message.provider_said else []
         return pairs(rows) if rows else "none yet"
 
@@ -481,7 +525,7 @@ class MessageAdmin(Records):
                 [
                     self.link(delivery.alert, delivery.alert.task_name),
                     kind_badge(delivery.alert.kind),
-                    self.link(delivery.alert.incident),
+                    self.link(incident, incident.monitor_name) if (incident := delivery.alert.incident) else "–",
                 ]
                 for delivery in deliveries
             ],
@@ -495,6 +539,11 @@ class MessageAdmin(Records):
     def html_part(self, message: Message) -> SafeString:
         url = reverse(f"{self.admin_site.name}:monitoring_message_html", args=[message.pk])
         return frame(url, "The mail as HTML")
+
+
+def _zone_of_facts(stored: Iterable[Any]) -> tzinfo:
+    """The zone in which these facts are shown."""
+    return shared_zone(words.zone_of(facts) for each in stored if (facts := Facts.read(each)))
 
 
 def _is_waiting(message: Message) -> bool:

@@ -40,4 +40,4 @@ class Incident(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.monitor_name} since {self.opened_at:%Y-%m-%d %H:%M}"
+        return f"{self.monitor_name} since {self.opened_at:%Y-%m-%d %H:%M %Z}"

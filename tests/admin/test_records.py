@@ -310,7 +310,7 @@ def test_an_alert_that_reached_nobody_says_so_and_can_be_filtered(admin_client: 
     orphan, told = make_alert(), make_alert(None, "ops@example.com", "b@example.com")
     assert "reached nobody" in admin_client.get(page_of(orphan)).content.decode()
     assert "reached nobody" not in admin_client.get(page_of(told)).content.decode()
-    assert "b@example.com and 1 more" in admin_client.get(list_of("alert")).content.decode()
+    assert "b@<wbr>example.com and 1 more" in admin_client.get(list_of("alert")).content.decode()
     for reach, found in (("nobody", [orphan]), ("somebody", [told])):
         assert list(admin_client.get(list_of("alert"), {"reach": reach}).context["cl"].result_list) == found
 
@@ -441,3 +441,33 @@ def test_a_list_says_what_is_wrong_with_the_monitor_itself_to_who_may_see_monito
 def test_what_is_posted_is_answered_by_one_warning_not_two(admin_client: Client) -> None:
     response = act(admin_client, "incident", "acknowledge", make_incident(make_monitor()))
     assert [text[:11] for text in messages_of(response)] == ["1 incident ", "Monitoring "]
+
+
+# Times
+
+
+def test_a_page_shows_its_times_in_the_zone_of_its_monitor(admin_client: Client) -> None:
+    monitor = make_monitor(time_zone="Asia/Kathmandu")
+    facts = make_facts(time_zone="Asia/Kathmandu")
+    incident = make_incident(monitor, facts=facts.to_json())
+    (alert,) = owe([Announcement(facts, ("ops@example.com",), incident)], NOW, database_alias())
+    message = make_message(alert, sent_at=NOW, delivered_at=NOW)
+    run = make_run(submitted_at=NOW, finished_at=NOW)
+    for row in (run, incident, alert, message):
+        page = admin_client.get(page_of(row)).content.decode().partition("<body")[2]
+        assert "+0545" in page, row
+        assert " UTC" not in page, row
+    make_monitor("in another zone", time_zone="Europe/Berlin")
+    assert " UTC</time>" in admin_client.get(page_of(run)).content.decode()
+
+
+def test_an_incidents_name_says_its_zone() -> None:
+    assert str(make_incident(make_monitor())) == "daily report since 2026-11-22 06:35 UTC"
+
+
+def test_the_messages_list_says_when_each_was_written_and_how_often_it_was_tried(admin_client: Client) -> None:
+    make_message(attempts=3, error="refused", created_at=ago(hours=1))
+    page = admin_client.get(list_of("message")).content.decode()
+    assert '✗ not sent, retrying</span><br><span class="mon-quiet">3 attempts</span>' in page
+    assert 'title="2026-11-22 07:35:00 UTC"' in page
+    assert "ops@<wbr>example.com" in page
