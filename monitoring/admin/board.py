@@ -16,13 +16,14 @@ from monitoring.admin.actions import BUTTONS
 from monitoring.admin.display import badge, link
 from monitoring.admin.pages import key_in
 from monitoring.admin.parts import listed, overview_link, pairs, zone_of
-from monitoring.admin.times import as_of, by_weekday, exact, whole_dates
+from monitoring.admin.times import as_of, by_weekday, exact
 from monitoring.alerting import words
 from monitoring.alerting.variables import problem_of
 from monitoring.checking.board import Failing, Head, board
 from monitoring.checking.standing import Stands
 from monitoring.checking.unusual import Unusual
 from monitoring.models import BackgroundTask, Monitor, database_now
+from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.values.evidence import Evidence
 from monitoring.values.facts import Facts
 from monitoring.values.text import head, one_line, written_span
@@ -119,7 +120,7 @@ def _card(failing: Failing, now: datetime, site: str) -> Card:
         opened_at=incident.opened_at,
         lasts=written_span(now - incident.opened_at),
         summary=words.summary_of(facts, evidence) if facts else UNREADABLE,
-        since=whole_dates(words.since_of(facts, evidence)) if facts else "",
+        since=words.since_of(facts, evidence) if facts else "",
         said=said,
         rows=pairs(_rows(failing, now, site)),
         links=links,

@@ -205,7 +205,7 @@ def _differs(runs: Runs, zone: tzinfo, site: str) -> SafeString | str:
 
 def _in_words(difference: Difference) -> SafeString:
     parts = (difference.what, difference.failed or "none", difference.good or "none")
-    return format_html('{}: <strong>{}</strong>, <span class="mon-quiet">(was {})</span>', *parts)
+    return format_html('{}: <strong>{}</strong> <span class="mon-quiet">(was {})</span>', *parts)
 
 
 def _story(story: Story, incident: Incident, shown_in: _ShownIn) -> SafeString:

@@ -13,10 +13,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.admin.display import badge
-from monitoring.admin.times import whole_dates
 from monitoring.alerting.states import MessageState
 from monitoring.alerting.words import fact_rows
 from monitoring.models import Incident, Monitor
+from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.text import written_span
 
@@ -112,8 +112,8 @@ def listed(lines: Sequence[Any]) -> SafeString:
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> SafeString:
     """Labels and their values, one under the other."""
-    shown = ((label, whole_dates(value) if isinstance(value, str) else value) for label, value in rows)
-    return format_html('<dl class="mon-pairs">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", shown))
+    written = ((label, whole_dates(value)) for label, value in rows)
+    return format_html('<dl class="mon-pairs">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", written))
 
 
 def facts_found(stored: dict[str, Any]) -> SafeString | str:

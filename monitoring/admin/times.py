@@ -1,17 +1,16 @@
 """How the admin writes times: to the second, to the minute, and how long ago. All HTML here is escaped."""
 
-import re
 from datetime import datetime, timedelta, tzinfo
 
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.values.text import written_span
 
 AN_INSTANT = timedelta(seconds=10)  # anything closer is "now", not a number of seconds
-_DATE = re.compile(r"(\d{4}-\d\d-\d\d)")
 WEEKDAY_WITHIN = timedelta(days=6)  # any further, and a weekday could mean two days
 
 
@@ -30,18 +29,6 @@ def by_weekday(instant: datetime, now: datetime, zone: tzinfo) -> str:
     if abs(now - instant) < WEEKDAY_WITHIN:
         return f"{timezone.localtime(instant, zone):%a %H:%M %Z}"
     return to_the_minute(instant, zone)
-
-
-def whole_dates(text: str) -> SafeString:
-    """The text, whose dates a narrow column may not break at their hyphens; HTML stays as it is."""
-    if isinstance(text, SafeString):
-        return text
-    parts = enumerate(_DATE.split(text))
-    return format_html_join("", "{}", ((_whole(part) if place % 2 else part,) for place, part in parts))
-
-
-def _whole(date: str) -> SafeString:
-    return format_html('<span class="mon-date">{}</span>', date)
 
 
 def marked(instant: datetime, said: str) -> SafeString:

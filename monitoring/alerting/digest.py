@@ -15,7 +15,7 @@ from monitoring.values.text import head, one_line
 
 DETAILED_MAX = 25  # failures shown in detail
 # Some mail programs cut a mail off after 102 kB. The failures not shown in detail may take this much.
-LINES_MAX = 60_000  # characters
+LINES_MAX = 55_000  # characters
 LINE_OF_MARKUP = 10  # characters around each of their lines
 HINT_MAX, HINT_MIN = 80, 12  # characters of the hint beside a name; with less room there is none
 
@@ -56,8 +56,8 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
 
     `subject`, `summary` and `preheader` are sentences. `groups` are the failures by cause, each with its `cause`,
     `count`, `cards` (those shown in detail) and `lines`: pairs of a hint that several share, or "", and the names under
-    it. `resolved` are sentences. `links` pairs labels with URLs into the admin. `evidence_problem` and `site_url` are
-    text, as in a single alert.
+    it. `counts` are pairs of count and cause, without outages. `resolved` are sentences. `links` pairs labels with URLs
+    into the admin. `evidence_problem` and `site_url` are text, as in a single alert.
     """
     told = sorted(starmap(Told, zip(alerts, evidence, strict=True)), key=lambda each: each.name)
     failing, resolved = _paired(told)
@@ -65,17 +65,20 @@ def digest_context(alerts: Sequence[Facts], evidence: Sequence[Evidence]) -> dic
     # An outage is in the groups too, but it is no task check.
     outages = [summary_of(each.facts, each.evidence) for each in failing if each.facts.kind is AlertKind.MONITOR_DOWN]
     checks = len(failing) - len(outages)
-    counts = (
+    sentences = (
         (checks, "task check failed.", "task checks failed."),
         (len(resolved), "task is as expected again.", "tasks are as expected again."),
     )
-    counted = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    counted = [f"{count} {one if count == 1 else many}" for count, one, many in sentences if count]
     summary = " ".join([*outages, *counted])
+    # An outage is said before them, and is not a number of anything.
+    counts = [(len(group), cause) for cause, group in groups.items() if cause != Cause.MONITOR_DOWN.value]
     url = admin_url("board")
     return {
         "subject": _subject(checks, len(resolved), bool(outages)),
         "summary": summary,
-        "preheader": ", ".join(f"{len(group)} {cause}" for cause, group in groups.items()) or summary,
+        "preheader": ", ".join(f"{count} {cause}" for count, cause in counts) or summary,
+        "counts": counts,
         "groups": list(_shown(groups)),
         "resolved": resolved,
         "links": [("Open the board", url)] if url and failing else [],
@@ -177,12 +180,13 @@ def _card(told: Told) -> dict[str, Any]:
 
 def _in_short(facts: Facts, evidence: Evidence) -> list[str]:
     zone = zone_of(facts)
+    began = "down since" if facts.kind is AlertKind.MONITOR_DOWN else "started"
     failing = f"{evidence.failing_checks} checks in a row failed" if evidence.failing_checks > 1 else ""
     said = [
         f"{failing} since {short_time(evidence.opened_at, zone)}" if failing and evidence.opened_at else "",
         f"context type {one_line(facts.context_type)}" if facts.context_type else "",
         f"expected {', '.join(facts.expected_statuses)}" if facts.expected_statuses else "",
-        f"started {short_time(facts.started_at, zone)}" if facts.started_at else "",
+        f"{began} {short_time(facts.started_at, zone)}" if facts.started_at else "",
         head(one_line(facts.reason), REASON_MAX),
         f"checked {short_time(facts.check_time, zone)}",
         f"as expected again {short_time(evidence.closed_at, zone)}" if evidence.closed_at else "",

@@ -67,7 +67,7 @@ def _render_part(template: str, context: dict[str, Any]) -> str:
 
 @cache
 def _built_in_engine() -> Engine:
-    return Engine(dirs=[str(_BUILT_IN)])
+    return Engine(dirs=[str(_BUILT_IN)], libraries={"monitoring_text": "monitoring.templatetags.monitoring_text"})
 
 
 def _inlined(html: str) -> str:

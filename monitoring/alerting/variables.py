@@ -89,7 +89,7 @@ def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, An
         "zone": str(zone_of(facts)),
         "evidence_rows": evidence_rows(facts, evidence),
         "evidence_problem": problem_of(facts, evidence),
-        "links": links_of(evidence),
+        "links": links_of(evidence) or _board_link(facts),
         "context_type": facts.context_type,
         "reason": facts.reason,
         "site_url": conf().SITE_URL,
@@ -104,6 +104,12 @@ def links_of(evidence: Evidence) -> list[tuple[str, str]]:
         ("Open run", "backgroundtask_change", evidence.run.id if evidence.run else None),
     )
     return [(label, url) for label, page, key in pages if key is not None and (url := admin_url(page, key))]
+
+
+def _board_link(facts: Facts) -> list[tuple[str, str]]:
+    """An outage of the monitor itself has no page of its own."""
+    url = admin_url("board") if facts.kind is AlertKind.MONITOR_DOWN else ""
+    return [("Open the board", url)] if url else []
 
 
 def admin_url(page: str, *keys: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from django.db.models import TextChoices
 
-from monitoring.values.outage import NOTHING_ALIVE, Down
+from monitoring.values.outage import NOT_RECORDED, Down
 from monitoring.values.outcome import Outcome, Verdict
 from monitoring.values.text import written_span
 
@@ -133,8 +133,8 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
 
 def facts_of_outage(down: Down) -> Facts:
     """The facts of an outage of the monitor itself, whose start and end take the place of a run's."""
-    late = "1 monitor was" if down.late == 1 else f"{down.late} monitors were"
-    silent = down.silent and f"for {written_span(down.silent.length)} of it {NOTHING_ALIVE}"
+    late = "1 monitor was due and will be" if down.late == 1 else f"{down.late} monitors were due and will each be"
+    silent = down.silent and f"for {written_span(down.silent.length)} of that time {NOT_RECORDED}"
     return Facts(
         kind=AlertKind.MONITOR_DOWN,
         task_name=TICK_TASK,
@@ -144,5 +144,5 @@ def facts_of_outage(down: Down) -> Facts:
         check_time=down.span.ended_at,
         started_at=down.span.began_at,
         finished_at=down.span.ended_at,
-        reason=f"{late} due, to be checked once each from now on; {silent or 'runs went on being recorded'}",
+        reason=f"{late} checked once now; {silent or 'runs were recorded all the while'}",
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from monitoring.values.outcome import Outcome, Verdict
 
-NOTHING_ALIVE = "nothing that records runs was alive"
+NOT_RECORDED = "no run could be recorded"
 DEAD_AFTER = timedelta(seconds=15)  # a process that records runs is dead if it was silent for longer
 DOWN_AFTER = timedelta(minutes=5)  # rounds come every minute; a restart or a few skipped rounds are no outage
 
@@ -90,7 +90,7 @@ def excused(outcomes: Sequence[Outcome], silences: Sequence[Period]) -> list[Out
 
 def is_excused(outcome: Outcome) -> bool:
     """Whether `excused` made this outcome: it is about a time in which nothing was checked either."""
-    return outcome.verdict is Verdict.NOT_JUDGED and outcome.reason.startswith(NOTHING_ALIVE)
+    return outcome.verdict is Verdict.NOT_JUDGED and outcome.reason.startswith(NOT_RECORDED)
 
 
 def _excused(outcome: Outcome, silences: Sequence[Period]) -> Outcome:
@@ -99,7 +99,7 @@ def _excused(outcome: Outcome, silences: Sequence[Period]) -> Outcome:
     check = outcome.check
     for silence in silences:
         if silence.began_at <= check.threshold and check.at <= silence.ended_at:
-            return outcome._replace(verdict=Verdict.NOT_JUDGED, reason=f"{NOTHING_ALIVE} {silence}")
+            return outcome._replace(verdict=Verdict.NOT_JUDGED, reason=f"{NOT_RECORDED} {silence}")
     return outcome
 
 

@@ -13,9 +13,9 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from monitoring.admin.records import IncidentAdmin
-from monitoring.admin.times import whole_dates
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.telling import tell
+from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.tick import check_monitors
 from tests.admin.people import logged_in, staff
 from tests.factories import make_monitor, make_run
@@ -80,8 +80,8 @@ def test_it_shows_the_end_of_the_traceback_and_all_that_the_run_left(boss: Clien
 
 def test_it_says_what_differs_from_the_good_run_before(boss: Client) -> None:
     shown = page(boss, fail(make_monitor(lookback_hours=24)))
-    assert 'attempts: <strong>3</strong>, <span class="mon-quiet">(was 1)</span>' in shown
-    assert 'parameter size: <strong>12</strong>, <span class="mon-quiet">(was none)</span>' in shown
+    assert 'attempts: <strong>3</strong> <span class="mon-quiet">(was 1)</span>' in shown
+    assert 'parameter size: <strong>12</strong> <span class="mon-quiet">(was none)</span>' in shown
     assert "worker:" not in shown
 
 

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitoring.admin.times import as_of, at, by_weekday, exact, exactly, to_the_minute, when, whole_dates
+from monitoring.admin.times import as_of, at, by_weekday, exact, exactly, to_the_minute, when
+from monitoring.templatetags.monitoring_text import whole_dates
 from tests.factories import NOW
 
 BERLIN = ZoneInfo("Europe/Berlin")

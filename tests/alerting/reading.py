@@ -7,7 +7,7 @@ import re
 def rows_of_html(source: str) -> list[tuple[str, str]]:
     """The labels and values in the tables of facts."""
     cells = re.findall(r"<th[^>]*>(.*?)</th><td[^>]*>(.*?)</td>", source, re.DOTALL)
-    return [(html.unescape(label), html.unescape(value)) for label, value in cells]
+    return [(html.unescape(label), html.unescape(re.sub(r"</?span[^>]*>", "", value))) for label, value in cells]
 
 
 def words_of_html(source: str) -> str:

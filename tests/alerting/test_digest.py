@@ -10,7 +10,7 @@ from monitoring.alerting.mail import render_digest
 from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
-from tests.alerting.reading import element, lines_of_html, lines_of_text
+from tests.alerting.reading import element, lines_of_html, lines_of_text, words_of_html
 from tests.factories import NOW, ago, make_facts
 
 CLIPPED_AT = 102_000  # bytes; where a well-known reader cuts a mail
@@ -193,3 +193,20 @@ def test_why_there_is_no_evidence_is_told_once() -> None:
     nothing = Evidence(problem="OperationalError")
     mail = digest(*[(make_facts(task_name=f"task_{number}"), nothing) for number in range(20)])
     assert mail.text.count("could not be looked up: OperationalError") == 1
+
+
+def test_an_outage_is_no_number_of_causes_and_says_since_when() -> None:
+    outage = sample_facts(AlertKind.MONITOR_DOWN, NOW)
+    mail = digest((outage, NOTHING), queued("a"), stopped("b"))
+    lines = lines_of_text(mail.text)
+    assert {"1 ended as Stopped", "1 waiting to start"} < set(lines)
+    assert "1 monitoring was down" not in mail.text + words_of_html(mail.html)
+    assert any(line.startswith("down since 2026-11-22 02:35 UTC · 12 monitors were due") for line in lines)
+
+
+def test_no_date_breaks_at_a_hyphen() -> None:
+    mail = digest(queued("a"), stopped("b"))
+    dates = re.findall(r"\d{4}-\d\d-\d\d", words_of_html(mail.html))
+    assert dates
+    whole = re.findall(r'<span class="mon-date" style="white-space: nowrap;">\d{4}-\d\d-\d\d</span>', mail.html)
+    assert len(whole) == len(dates)

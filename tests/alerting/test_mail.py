@@ -15,7 +15,7 @@ from django.conf import settings as project_settings
 import monitoring
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
-from monitoring.alerting.samples import sample_evidence
+from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.alerting.variables import LISTED_MAX, template_context
 from monitoring.alerting.words import REASON_MAX, written_hours
 from monitoring.models import BackgroundTask
@@ -625,3 +625,19 @@ def test_the_mail_is_text_with_an_html_alternative_to_one_address(facts: Facts) 
 
 def test_rendering_twice_says_the_same() -> None:
     assert render(FACTS["not executed"]) == render(FACTS["not executed"])
+
+
+def test_the_mail_of_an_outage_leads_to_the_board(monitoring_settings: Any) -> None:
+    outage = sample_facts(AlertKind.MONITOR_DOWN, NOW)
+    monitoring_settings(SITE_URL="")
+    assert "Open the board" not in render(outage).text
+    monitoring_settings(SITE_URL="https://monitor.example.org")
+    assert "Open the board: https://monitor.example.org/admin/monitoring/monitor/board/\n" in render(outage).text
+
+
+def test_no_date_breaks_at_a_hyphen() -> None:
+    facts = sample_facts(AlertKind.STATUS_MISMATCH, NOW)
+    mail = render(facts, sample_evidence(facts))
+    dates = re.findall(r"\d{4}-\d\d-\d\d", words_of_html(mail.html))
+    whole = re.findall(r'<span class="mon-date" style="white-space: nowrap;">\d{4}-\d\d-\d\d</span>', mail.html)
+    assert len(whole) == len(dates) > 0

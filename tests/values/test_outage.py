@@ -91,7 +91,7 @@ def test_only_a_run_missing_from_a_window_that_is_silent_as_a_whole_is_not_judge
     assert (found != outcome) is is_excused
     if is_excused:
         assert found.verdict is Verdict.NOT_JUDGED
-        assert found.reason == "nothing that records runs was alive from 2026-11-22 02:35 UTC to 2026-11-22 08:35 UTC"
+        assert found.reason == "no run could be recorded from 2026-11-22 02:35 UTC to 2026-11-22 08:35 UTC"
 
 
 def test_two_silences_that_touch_a_window_from_both_sides_excuse_nothing() -> None:
@@ -103,11 +103,10 @@ def test_two_silences_that_touch_a_window_from_both_sides_excuse_nothing() -> No
 @pytest.mark.parametrize(
     ("down", "reason"),
     [
-        (Down(NIGHT, None, 1), "1 monitor was due, to be checked once each from now on; runs went on being recorded"),
+        (Down(NIGHT, None, 1), "1 monitor was due and will be checked once now; runs were recorded all the while"),
         (
             Down(NIGHT, NIGHT, 2),
-            "2 monitors were due, to be checked once each from now on; "
-            "for 6 h of it nothing that records runs was alive",
+            "2 monitors were due and will each be checked once now; for 6 h of that time no run could be recorded",
         ),
     ],
 )
