@@ -249,7 +249,7 @@ def test_a_time_in_which_nothing_recorded_runs_is_left_out_and_the_rest_is_tried
         late.delete()
     Outage.objects.update(silent_from=END - timedelta(days=40))
     unknown = tried(two_days, silence["silent_until"] - timedelta(hours=2), silence["silent_until"])
-    assert unknown.problem.startswith("nothing that records runs was alive from ")
+    assert unknown.problem.startswith("no run could be recorded from ")
 
 
 def test_trials_are_independent_and_come_in_their_order(two_days: Monitor) -> None:
