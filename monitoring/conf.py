@@ -17,6 +17,7 @@ CONTEXT_FIELDS = MappingProxyType(
 )
 
 TOKEN_MIN = 16  # characters
+KEEP_DAYS_MAX = 36_500  # a hundred years
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Conf:
     """Where short-lived processes keep what the database did not accept; empty: a folder in the user's home."""
 
     KEEP_RUNS_DAYS: int | None = 90
-    """Runs older than this are pruned; 0 or None keeps all."""
+    """Runs older than this are pruned, unless a monitor looks back further; 0 or None keeps all."""
 
     KEEP_INCIDENTS_DAYS: int | None = 365
     """The same for closed incidents, and for alerts and messages."""
@@ -117,9 +118,9 @@ def _parse(given: object) -> Conf:
     if given.get("DIGEST_OVER", 0) < 0:
         raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] must be 0 or more, not {given['DIGEST_OVER']}")
     for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
-        if (given.get(key) or 0) < 0:
+        if not 0 <= (given.get(key) or 0) <= KEEP_DAYS_MAX:
             raise ImproperlyConfigured(
-                f"MONITORING[{key!r}] must be a number of days, or 0 to keep all, not {given[key]}"
+                f"MONITORING[{key!r}] must be a number of days up to {KEEP_DAYS_MAX}, or 0 to keep all, not {given[key]}"
             )
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):

@@ -1,11 +1,12 @@
 """Removes what is too old, a little at a time, while runs are recorded and monitors are checked.
 
-Some old runs always stay: those that an incident cites and, for each task, the newest success and the newest failure
-among its old runs. No state is kept between prunings: each goes over what the last one left, which is little.
+Some old runs always stay: those that are Running, that a monitor's window still reaches or that an incident cites and,
+for each task, the newest success and the newest failure among its old runs. No state is kept between prunings: each
+goes over what the last one left, which is little.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,8 @@ from django.db.models.functions import Coalesce
 
 from monitoring.checking.due import among
 from monitoring.conf import conf
-from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Outage, database_alias
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, Outage, database_alias
+from monitoring.values.expectation import MAX_LOOKBACK_HOURS
 from monitoring.values.run_event import RunStatus
 
 # Rows deleted in one transaction. SQLite has one write lock: it is held for some tens of milliseconds.
@@ -28,6 +30,8 @@ RUNS_LOOKED_AT = 100_000
 # How long to wait after a transaction, as a share of the time it took. SQLite restarts its WAL file only when nobody
 # writes (measured: without a pause it grows to gigabytes).
 PAUSE = {"sqlite": 0.7, "postgresql": 0.1}
+# How much longer than its window a monitor's runs are kept: a late check looks back from the moment when it was due.
+LATE_BY = timedelta(days=1)
 
 ENDINGS = (RunStatus.COMPLETED, RunStatus.STOPPED)
 
@@ -57,7 +61,8 @@ def prune(now: datetime, keep_runs_days: int | None = None, remove: Remove = del
     """Removes what the settings say is too old; `keep_runs_days` overrides KEEP_RUNS_DAYS. Zero keeps all."""
     using, settings = database_alias(), conf()
     if days := settings.KEEP_RUNS_DAYS if keep_runs_days is None else keep_runs_days:
-        yield from prune_runs(now - timedelta(days=days), using, remove)
+        before = now - timedelta(days=days)
+        yield from prune_runs(before, using, remove, longer_kept(now, before, using))
     if days := settings.KEEP_INCIDENTS_DAYS:
         yield from prune_records(now - timedelta(days=days), using, remove)
 
@@ -77,13 +82,29 @@ def politely(steps: Iterator[Step], within: timedelta | None = None) -> Iterator
             time.sleep(took * pause)
 
 
-def prune_runs(before: datetime, using: str, remove: Remove = delete) -> Iterator[Step]:
-    """Removes runs that have given no sign of life since `before`, in the order of their ids."""
+def longer_kept(now: datetime, before: datetime, using: str) -> list[tuple[datetime, list[str]]]:
+    """The tasks with a monitor that looks back further than `before`, by the instant since when their runs are kept."""
+    monitors = Monitor.objects.using(using).filter(lookback_hours__lte=MAX_LOOKBACK_HOURS)  # else its row is corrupted
+    longest = monitors.order_by().values_list("task_name").annotate(Max("lookback_hours"))
+    named: dict[datetime, list[str]] = {}
+    for task_name, hours in longest:
+        named.setdefault(now - timedelta(hours=hours) - LATE_BY, []).append(task_name)
+    return [(since, names) for since, names in named.items() if since < before]
+
+
+def prune_runs(
+    before: datetime, using: str, remove: Remove = delete, longer: Sequence[tuple[datetime, list[str]]] = ()
+) -> Iterator[Step]:
+    """Removes runs that have given no sign of life since `before`, in the order of their ids.
+
+    `longer` names tasks whose runs stay if they have given one since an earlier instant.
+    """
     runs = BackgroundTask.objects.using(using)
     at_once = RUNS_AT_ONCE[connections[using].vendor]
-    young = Q(submitted_at__gte=before) | Q(started_at__gte=before) | Q(finished_at__gte=before)
     cited = Incident.objects.using(using).filter(run_id=OuterRef("pk"))
-    old = runs.exclude(young).exclude(Exists(cited))
+    old = runs.exclude(_alive_since(before)).exclude(status=RunStatus.RUNNING).exclude(Exists(cited))
+    for since, names in longer:
+        old = old.exclude(_alive_since(since), task_name__in=names)
     first, end = _span(runs, Coalesce("submitted_at", "started_at", "finished_at"), before)
     newest: dict[tuple[str, str], int] = {}
     for after, until in _spans(runs, first - 1, end, RUNS_LOOKED_AT):
@@ -122,6 +143,10 @@ def prune_records(before: datetime, using: str, remove: Remove = delete) -> Iter
     yield from _prune(incidents, F("opened_at"), before, remove)
 
     yield from _prune(Outage.objects.using(using).filter(ended_at__lt=before), F("began_at"), before, remove)
+
+
+def _alive_since(instant: datetime) -> Q:
+    return Q(submitted_at__gte=instant) | Q(started_at__gte=instant) | Q(finished_at__gte=instant)
 
 
 def _prune(old: QuerySet[Any], born: Combinable, before: datetime, remove: Remove) -> Iterator[Step]:

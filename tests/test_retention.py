@@ -12,10 +12,12 @@ from django.utils import timezone
 
 from monitoring import retention
 from monitoring.alerting.owing import Announcement, owe
-from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Outage, database_alias
+from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, Outage, database_alias
 from monitoring.retention import count, politely, prune
 from monitoring.tasks import prune_history
-from monitoring.tick import tick
+from monitoring.tick import judge_monitors, tick
+from monitoring.values.outcome import Verdict
+from tests.app.models import Shipment
 from tests.factories import NOW, ago, make_facts, make_monitor, make_run
 
 pytestmark = pytest.mark.django_db
@@ -72,11 +74,12 @@ def test_pruning_again_removes_nothing_and_what_has_become_old_takes_the_place_o
     assert left() == [("often", "Completed", 80)]
 
 
-def test_a_run_is_as_old_as_its_last_sign_of_life() -> None:
+def test_a_run_is_as_old_as_its_last_sign_of_life_and_one_that_is_running_is_never_old() -> None:
     old = {"submitted_at": ago(days=100), "started_at": ago(days=100)}
     make_run("retried", "Cancelled", **old | {"started_at": ago(days=1)})
     make_run("long", "Cancelled", **old, finished_at=ago(days=89))
-    make_run("never ended", "Running", **old)
+    make_run("still running", "Running", **old)
+    make_run("never ended", "Invalidated", **old)
     make_run("never started", "Queued", submitted_at=ago(days=100), started_at=None)
     make_run("undated", "Queued", started_at=None)
     runs_of("next", ("Cancelled", 95), ("Completed", 1))
@@ -84,6 +87,7 @@ def test_a_run_is_as_old_as_its_last_sign_of_life() -> None:
     assert [name for name, *_ in BackgroundTask.objects.order_by("id").values_list("task_name")] == [
         "retried",
         "long",
+        "still running",
         "next",
     ]
 
@@ -99,6 +103,42 @@ def test_a_run_that_an_incident_cites_stays_until_the_incident_goes() -> None:
     assert left() == [("daily_report", "Cancelled", 99), ("daily_report", "Completed", 1)]
     Incident.objects.all().delete()
     assert prune_all() == 1
+
+
+def test_what_a_monitor_looks_back_on_stays_as_long_as_any_of_its_task_does() -> None:
+    for task_name in ("watched", "watched too", "others"):
+        runs_of(task_name, *[("Cancelled", days) for days in (400, 103, 99, 94)])
+    make_monitor("long", task_name="watched", lookback_hours=24 * 100)
+    make_monitor("short", task_name="watched", lookback_hours=2)
+    make_monitor("another", task_name="watched too", lookback_hours=24 * 95, enabled=False)
+    spoilt = make_monitor("spoilt", task_name="others")
+    Monitor.objects.filter(pk=spoilt.pk).update(lookback_hours=1e300)
+    runs_of("next", ("Completed", 1))
+    assert prune_all(remove=count) == prune_all() == 9
+    assert left() == [
+        ("watched", "Cancelled", 99),
+        ("watched", "Cancelled", 94),
+        ("watched too", "Cancelled", 94),
+        ("next", "Completed", 1),
+    ]
+    assert prune_all(keep_runs_days=10) == 0, "nor with another number of days"
+
+
+def test_pruning_changes_no_verdict(monitoring_settings: Any) -> None:
+    monitoring_settings(CONTEXT_FIELDS={"shop.Shipment": "carrier"})
+    sea, air = Shipment.objects.create(carrier="sea"), Shipment.objects.create(carrier="air")
+    for context, days in ((sea, 95), (air, 93), (air, 1)):
+        make_run("ship", context_id=str(context.pk), started_at=ago(days=days), finished_at=ago(days=days))
+    runs_of("report", ("Completed", 95), ("Cancelled", 94))
+    over = {"lookback_hours": 24 * 100, "context_model": "shop.Shipment", "context_type": "sea"}
+    monitors = [
+        make_monitor("by sea", task_name="ship", **over),
+        make_monitor("report", task_name="report", lookback_hours=24 * 100),
+    ]
+    before = [judged.outcome.verdict for judged in judge_monitors(monitors, NOW).judged]
+    assert before == [Verdict.AS_EXPECTED, Verdict.STATUS_MISMATCH]
+    assert prune_all() == 0
+    assert [judged.outcome.verdict for judged in judge_monitors(monitors, NOW).judged] == before
 
 
 @pytest.mark.parametrize("keep", [0, None])
@@ -275,7 +315,7 @@ def test_the_command_shows_how_far_it_is_in_a_terminal() -> None:
     assert said.getvalue().endswith("\r\x1b[KDeleted 20 runs\n")
 
 
-@pytest.mark.parametrize("days", ["0", "-3", "many"])
+@pytest.mark.parametrize("days", ["0", "-3", "many", "36501", "9999999"])
 def test_a_number_of_days_that_is_none_is_refused(days: str) -> None:
     with pytest.raises(CommandError, match="must be a whole number of days, at least 1"):
         pruned(f"--older-than={days}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from monitoring.conf import conf
+from monitoring.conf import KEEP_DAYS_MAX, conf
 from monitoring.management.plugin import PluginCommand
 from monitoring.models import database_now
 from monitoring.retention import count, delete, politely, prune
@@ -15,9 +15,9 @@ BAR = 30  # characters
 class Command(PluginCommand):
     help = (
         "Deletes runs older than KEEP_RUNS_DAYS, and closed incidents, alerts and messages older than "
-        "KEEP_INCIDENTS_DAYS. Of each task's old runs the newest success and failure are kept, and so are runs that an "
-        "incident cites. The worker does the same by itself, for ten seconds every ten minutes; this command goes on "
-        "until all is done, and may be interrupted at any time."
+        "KEEP_INCIDENTS_DAYS. Of each task's old runs the newest success and failure are kept, and so are runs that are "
+        "Running, that a monitor looks back on or that an incident cites. The worker does the same by itself, for ten "
+        "seconds every ten minutes; this command goes on until all is done, and may be interrupted at any time."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -53,6 +53,6 @@ class Command(PluginCommand):
 
 
 def _days(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of days, at least 1")
+    if not text.isdecimal() or not 1 <= int(text) <= KEEP_DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of days from 1 to {KEEP_DAYS_MAX}")
     return int(text)
