@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import Event, Thread, current_thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
@@ -127,6 +128,35 @@ def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_
     checking.join()
     assert is_checked.is_set()
     assert Delivery.objects.count() == 2
+
+
+def test_an_edit_waits_for_a_check_of_its_monitor_instead_of_both_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A new incident needs its monitor's row to stay, and an edit that renames the monitor takes that row."""
+    now = make_all_due()
+    monitor = Monitor.objects.order_by("id")[0]
+    is_judged, is_edited = Event(), Event()
+    note_tracked = story.note_tracked
+
+    def linger_and_note(*found: Any) -> None:
+        is_judged.set()
+        is_edited.wait(1)  # in vain where the edit waits for this transaction, as it must
+        note_tracked(*found)
+
+    def edit() -> None:
+        assert is_judged.wait(10)
+        monitor.name, monitor.schedule = "renamed", "@hourly"
+        with transaction.atomic():
+            monitor.save()
+        is_edited.set()
+
+    monkeypatch.setattr(story, "note_tracked", linger_and_note)
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(in_thread, work) for work in (lambda: story.tick(now), edit)]:
+            done.result()
+    assert checks_of_each_monitor() == {1}
+    assert Monitor.objects.filter(name="renamed").exists()
 
 
 def in_thread(work: Callable[[], object]) -> None:

@@ -1,13 +1,17 @@
 """Monitors from their due moment to what people are told, as one tick after another goes by."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from freezegun import freeze_time
 
 from monitoring.alerting.composing import compose
+from monitoring.checking.byhand import switch
+from monitoring.checking.standing import Stands, standings
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import check_monitors, tick
 from monitoring.values.facts import Facts
@@ -94,14 +98,47 @@ def test_an_edit_of_anything_else_leaves_the_plan_alone() -> None:
     assert state().next_check_at == DUE
 
 
-def test_what_was_due_while_a_monitor_was_disabled_is_not_checked_when_it_is_enabled() -> None:
-    monitor = make_monitor(due_at=DUE, enabled=False)
+@pytest.mark.parametrize("only", [{}, {"update_fields": ["enabled"]}], ids=str)
+def test_what_was_due_while_a_monitor_was_disabled_is_not_checked_when_it_is_enabled(only: Any) -> None:
+    with freeze_time(at(8)):
+        monitor = make_monitor(due_at=DUE, enabled=False)
     assert tick(at(9)).judged == ()
     monitor.enabled = True
     with freeze_time(at(12)):
-        monitor.save()
+        monitor.save(**only)
     assert tick(at(12, 1)).judged == ()
     assert state().next_check_at == at(8, 35, days=1)
+
+
+def definitions(path: Path) -> str:
+    call_command("dumpdata", "monitoring.Monitor", "monitoring.DependentTask", output=str(path))
+    return path.read_text()
+
+
+def test_definitions_that_are_loaded_into_an_empty_database_are_first_checked_when_they_are_due_next(
+    tmp_path: Path,
+) -> None:
+    with freeze_time(at(8, days=-30)):
+        make_monitor(dependent_tasks=("report",))
+    definitions(tmp_path / "monitors.json")
+    Monitor.objects.all().delete()
+    with freeze_time(at(12)):
+        call_command("loaddata", str(tmp_path / "monitors.json"), verbosity=0)
+    assert tick(at(12, 1)).judged == ()
+    assert state().next_check_at == at(8, 35, days=1)
+
+
+def test_definitions_that_are_loaded_over_others_are_planned_anew_where_they_differ(tmp_path: Path) -> None:
+    with freeze_time(at(8, days=-30)):
+        make_monitor("same", task_name="same", due_at=DUE)
+        make_monitor("other", task_name="other", schedule="0 9 1 1 *", due_at=at(9, days=40))
+    text = definitions(tmp_path / "monitors.json")
+    (tmp_path / "monitors.json").write_text(text.replace("0 9 1 1 *", "0 15 * * *"))
+    with freeze_time(at(12)):
+        call_command("loaddata", str(tmp_path / "monitors.json"), verbosity=0)
+    assert MonitorState.objects.get(monitor__name="same").next_check_at == DUE
+    tick(at(12, 1))
+    assert MonitorState.objects.get(monitor__name="other").next_check_at == at(15)
 
 
 def test_a_monitor_that_was_made_behind_our_back_is_planned_too() -> None:
@@ -214,6 +251,46 @@ def test_disabling_or_deleting_a_monitor_ends_its_incident_without_a_word(leave:
     assert (incident.closed_at, incident.monitor_name) == (at(9), "daily report")
     assert said() == [("not-executed", "ops@example.com")]
     assert len(compose(at(9), database_alias())) == 1, "what is owed already still goes out"
+
+
+@pytest.mark.parametrize(
+    "change", [{"task_name": "another_task"}, {"context_model": "gap.models.IngestorSession"}], ids=str
+)
+def test_an_incident_ends_without_a_word_when_its_monitor_watches_something_else(change: dict[str, str]) -> None:
+    monitor = make_monitor(schedule="@hourly", due_at=DUE)
+    tick(DUE)
+    make_run("another_task", started_at=at(8, 30))
+    for field, value in change.items():
+        setattr(monitor, field, value)
+    with freeze_time(at(8, 40)):
+        monitor.save()
+    incident = Incident.objects.get()
+    assert (incident.closed_at, incident.task_name) == (at(8, 40), "daily_report")
+    (standing,) = standings([monitor], at(8, 41))
+    assert standing.stands is Stands.NOT_CHECKED
+    tick(at(9))
+    assert ("resolved", "ops@example.com") not in said()
+
+
+def test_an_edit_of_anything_else_leaves_the_incident_open_whatever_the_monitor_was_when_it_was_read() -> None:
+    make_monitor(due_at=DUE)
+    stale = Monitor.objects.get()
+    Monitor.objects.update(task_name="renamed_meanwhile")
+    tick(DUE)
+    stale.notify_to = ["boss@example.com"]
+    stale.save(update_fields=["notify_to"])
+    assert Incident.objects.get().closed_at is None
+
+
+def test_a_monitor_that_is_disabled_and_enabled_between_two_ticks_begins_a_new_incident() -> None:
+    monitor = make_monitor(schedule="* * * * *", repeat="once", due_at=DUE)
+    tick(DUE)
+    with freeze_time(DUE + timedelta(seconds=10)):
+        switch([monitor], enabled=False)
+        switch([monitor], enabled=True)
+    tick(at(8, 36))
+    assert [incident.closed_at is None for incident in Incident.objects.order_by("id")] == [False, True]
+    assert said() == [("not-executed", "ops@example.com")] * 2
 
 
 def test_what_nobody_could_be_told_is_told_once_there_is_somebody(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ def switch(monitors: Sequence[Monitor], enabled: bool) -> list[Monitor]:
         for monitor in changed:
             monitor.enabled = enabled
             # Only these fields, so that edits of other fields since the monitor was read are kept.
-            monitor.save(using=using, update_fields=["enabled", "changed_at"])
+            monitor.save(using=using, update_fields=["enabled"])
         plan_new(using)
     return changed
 

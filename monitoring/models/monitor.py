@@ -1,8 +1,11 @@
+from collections.abc import Collection
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import models, router, transaction
+from django.db.models.signals import post_save, pre_save
+from django.dispatch import receiver
 from django.utils import timezone
 
 from monitoring.values.expectation import MAX_LOOKBACK_HOURS, ConfigError, Expectation, parse_expectation
@@ -65,11 +68,11 @@ class Monitor(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Replans the checks, from now on, if the monitor is new or its schedule, time zone or `enabled` changed."""
-        before = Monitor.objects.filter(pk=self.pk).values_list("schedule", "time_zone", "enabled").first()
-        super().save(*args, **kwargs)
-        if before != (self.schedule, self.time_zone, self.enabled):
-            MonitorState.objects.update_or_create(monitor=self, defaults={"next_check_at": None})
+        """Saves also when that was, together with what the edit means for the checks; see `note_edit`."""
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = {*kwargs["update_fields"], "changed_at"}
+        with transaction.atomic(using=kwargs.get("using") or router.db_for_write(Monitor, instance=self)):
+            super().save(*args, **kwargs)
 
     def clean(self) -> None:
         """Reports what parse_config and parse_schedule would report, each problem at its field."""
@@ -168,3 +171,37 @@ class MonitorState(models.Model):
 
     def __str__(self) -> str:
         return str(self.monitor)
+
+
+# What a monitor watches, and when.
+_WATCHED = ("enabled", "task_name", "context_model", "context_type")
+_SCHEDULED = ("schedule", "time_zone")
+
+
+@receiver(pre_save, sender=Monitor)
+def note_edit(instance: Monitor, raw: bool, using: str, update_fields: Collection[str] | None, **_: Any) -> None:
+    """Replans the checks, from now on, if what the monitor watches has changed, or when.
+
+    If it watches something else, its incident ends without a word, since it was about something that nobody watches any
+    more. A signal, since loaddata saves rows without calling `save`.
+    """
+    now = timezone.now()
+    if raw:
+        instance.changed_at = now  # the file says when it was changed elsewhere
+    before = Monitor.objects.using(using).filter(pk=instance.pk).values(*_WATCHED, *_SCHEDULED).first() or {}
+    saved = before.keys() if update_fields is None else before.keys() & update_fields
+    changed = {name for name in saved if before[name] != getattr(instance, name)}
+    # First the state, then the incident, then the monitor itself: a round locks them in this order too, and in another
+    # each would wait for the other.
+    state = MonitorState.objects.using(using).filter(monitor=instance.pk)
+    if not changed.isdisjoint(_WATCHED):
+        state.update(next_check_at=None, last_checked_at=None)
+        instance.incidents.using(using).filter(closed_at=None).update(closed_at=now)
+    elif changed:
+        state.update(next_check_at=None)
+
+
+@receiver(post_save, sender=Monitor)
+def make_state(instance: Monitor, created: bool, using: str, **_: Any) -> None:
+    if created:
+        MonitorState.objects.using(using).get_or_create(monitor=instance)
