@@ -120,7 +120,7 @@ def _parse(given: object) -> Conf:
     for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
         if not 0 <= (given.get(key) or 0) <= KEEP_DAYS_MAX:
             raise ImproperlyConfigured(
-                f"MONITORING[{key!r}] must be a number of days up to {KEEP_DAYS_MAX}, or 0 to keep all, not {given[key]}"
+                f"MONITORING[{key!r}] must be at most {KEEP_DAYS_MAX} days, or 0 to keep all, not {given[key]}"
             )
     for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
         if not (isinstance(path, str) and isinstance(name, str)):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 from freezegun import freeze_time
 
 from monitoring.alerting.composing import compose
@@ -313,7 +314,10 @@ def test_what_nobody_could_be_told_is_told_once_there_is_somebody(caplog: pytest
     "spoil",
     [
         {"expected_statuses": ["Complete"]},
+        {"expected_statuses": []},
         {"expected_statuses": 5},
+        {"notify_to": ["a" * 400 + "@example.com", "ops@example.com"]},
+        {"notify_to": ["ops@example.com\n", "ops@example.com"]},
         {"schedule": "never"},
         {"time_zone": "Mars/Olympus"},
         {"context_model": "gone.models.Thing"},
@@ -341,6 +345,7 @@ def test_a_monitor_that_cannot_be_judged_opens_an_incident_that_says_so_and_stop
         ({"notify_to": 7}, ["root@example.com"]),
         ({"notify_to": "ops@example.com"}, ["root@example.com"]),
         ({"notify_to": [7, "ops@example.com"]}, ["ops@example.com"]),
+        ({"notify_to": ["ops@example.com", "OPS@example.com", "ops@example.com"]}, ["ops@example.com"]),
         ({"lookback_hours": 1e300}, ["ops@example.com"]),
         ({"repeat": "never"}, ["ops@example.com"]),
     ],
@@ -356,6 +361,17 @@ def test_a_row_that_was_spoilt_stops_no_round_and_somebody_is_told_of_it(spoilt:
     owed = Delivery.objects.order_by("address").values_list("address", flat=True)
     assert {*owed.filter(alert__task_name="bad")} == {*told}
     assert [*owed.filter(alert__task_name="good")] == ["ops@example.com"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the column of other databases holds no such number")
+@pytest.mark.parametrize("hours", [99_999_999, 10**12])
+def test_a_number_of_hours_that_no_calendar_has_stops_no_round(hours: int) -> None:
+    bad = make_monitor("bad", due_at=DUE, task_name="bad", repeat="hours", repeat_hours=1)
+    make_monitor("good", due_at=DUE, task_name="good")
+    Monitor.objects.filter(pk=bad.pk).update(repeat_hours=hours)
+    tick(DUE)
+    tick(at(8, 35, days=1))
+    assert list(Delivery.objects.order_by("id").values_list("alert__task_name", flat=True)) == ["bad", "good", "good"]
 
 
 # By hand
@@ -392,7 +408,6 @@ def test_batches_are_taken_until_nothing_is_due(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_round_takes_as_many_statements_for_one_monitor_as_for_fifty(django_assert_max_num_queries: Any) -> None:
-    from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
     counts = []

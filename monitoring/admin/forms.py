@@ -79,6 +79,9 @@ class TextField(Judged, forms.CharField):
 class StatusesField(Judged, forms.MultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(initial if isinstance(initial, list) else None, data)  # else the row is corrupted
+
 
 class AddressesField(Judged, forms.Field):
     """A list of addresses, separated by line breaks, commas or semicolons."""
@@ -182,7 +185,7 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
     def clean_expected_statuses(self) -> list[str]:
         """Keeps the order they had, since mails list them in it."""
         chosen: list[str] = self.cleaned_data["expected_statuses"]
-        before: list[str] = self.initial.get("expected_statuses") or []
+        before = self.instance.statuses
         return [*(status for status in before if status in chosen), *(each for each in chosen if each not in before)]
 
     def add_error(self, field: str | None, error: Any) -> None:

@@ -140,7 +140,7 @@ def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:
 
 def _wants(monitor: Monitor) -> Iterator[tuple[str, Any]]:
     yield "Task", monitor.task_name
-    yield "Expected", ", ".join(map(str, monitor.expected_statuses))
+    yield "Expected", ", ".join(monitor.statuses)
     yield "Looks back", f"{written_hours(monitor.lookback_hours)} h"
     if monitor.context_model:
         yield "Context", " ".join(filter(None, [monitor.context_model, monitor.context_type]))

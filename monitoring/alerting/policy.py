@@ -6,7 +6,7 @@ from enum import Enum
 from functools import lru_cache
 
 from monitoring.models import Incident, Repeat
-from monitoring.values.incident import IncidentState, Wishes
+from monitoring.values.incident import MAX_REPEAT_HOURS, IncidentState, Wishes
 
 
 class Decision(Enum):
@@ -55,7 +55,7 @@ def policy_of(wishes: Wishes) -> Policy:
     return Policy(
         # A corrupt value must not mean fewer mails, nor keep all other monitors from being checked.
         repeat=Repeat(wishes.repeat) if wishes.repeat in Repeat.values else Repeat.EVERY_CHECK,
-        repeat_every=timedelta(hours=wishes.repeat_hours or 1),
+        repeat_every=timedelta(hours=min(wishes.repeat_hours or 1, MAX_REPEAT_HOURS)),
         tell_recovery=wishes.tell_recovery,
         alert_after=wishes.alert_after,
         snoozed_until=wishes.snoozed_until,

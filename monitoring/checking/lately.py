@@ -66,7 +66,7 @@ def _as_it_is(standing: Standing, dependent_tasks: tuple[str, ...], now: datetim
         kind=AlertKind.RESOLVED,
         task_name=monitor.task_name,
         current_status=run.status if run else NO_EXECUTION,
-        expected_statuses=tuple(monitor.expected_statuses),
+        expected_statuses=monitor.statuses,
         lookback_hours=monitor.lookback_hours,
         check_time=now,
         started_at=run.started_at if run else None,

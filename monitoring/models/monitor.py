@@ -8,7 +8,15 @@ from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
-from monitoring.values.expectation import MAX_LOOKBACK_HOURS, ConfigError, Expectation, parse_expectation
+from monitoring.values.expectation import (
+    ADDRESS_MAX,
+    MAX_LOOKBACK_HOURS,
+    ConfigError,
+    Expectation,
+    each_once,
+    parse_expectation,
+)
+from monitoring.values.incident import MAX_REPEAT_HOURS
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 from monitoring.values.text import NAME_MAX
@@ -94,6 +102,8 @@ class Monitor(models.Model):
                 problems.setdefault(field, []).append(text)
         if self.repeat == Repeat.HOURS and not self.repeat_hours:
             problems.setdefault("repeat_hours", []).append("enter the number of hours")
+        if (self.repeat_hours or 0) > MAX_REPEAT_HOURS:
+            problems.setdefault("repeat_hours", []).append(f"must be at most {MAX_REPEAT_HOURS} hours")
         if problems:
             raise ValidationError(problems)
 
@@ -109,6 +119,11 @@ class Monitor(models.Model):
         return {key: value for key, value in settings.items() if value not in ("", [])}
 
     @property
+    def statuses(self) -> tuple[str, ...]:
+        """The expected statuses as text, of a row that may be corrupted."""
+        return tuple(map(str, self.expected_statuses)) if isinstance(self.expected_statuses, list) else ()
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         return addresses_in(self.notify_to)
 
@@ -117,8 +132,10 @@ class Monitor(models.Model):
 
         Raises TypeError or ValueError if its row has been corrupted since.
         """
-        if self.notify_to != [*self.addresses]:
+        if not isinstance(self.notify_to, list) or not all(map(_is_readable, self.notify_to)):
             raise ValueError(f"notify_to is {self.notify_to!r}")
+        if not isinstance(self.expected_statuses, list) or not self.expected_statuses:
+            raise ValueError(f"expected_statuses is {self.expected_statuses!r}")
         if not 0 < self.lookback_hours <= MAX_LOOKBACK_HOURS:
             raise ValueError(f"lookback_hours is {self.lookback_hours!r}")
         return Expectation(
@@ -137,9 +154,13 @@ class Monitor(models.Model):
 
 
 def addresses_in(notify_to: Any) -> tuple[str, ...]:
-    """The readable addresses of a row that may be corrupted; if none is readable, superusers are told."""
-    listed = notify_to if isinstance(notify_to, list) else []
-    return tuple(address for address in listed if isinstance(address, str))
+    """The readable addresses of a row that may be corrupted, each once; if none is readable, superusers are told."""
+    return each_once(filter(_is_readable, notify_to if isinstance(notify_to, list) else []))
+
+
+def _is_readable(address: Any) -> bool:
+    """Whether it can be stored with a delivery, and shown in a line."""
+    return isinstance(address, str) and len(address) <= ADDRESS_MAX and address.isprintable()
 
 
 class DependentTask(models.Model):

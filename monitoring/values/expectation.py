@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from monitoring.values.text import NAME_MAX, head, one_line, storable
 
 DEFAULT_LOOKBACK_HOURS = 1.0
 MAX_LOOKBACK_HOURS = 87_600  # ten years
+ADDRESS_MAX = 320  # characters; Django's validator refuses longer ones
 KEYS = ("expected_statuses", "notify_to", "dependent_tasks", "lookback_hours", "context_model", "context_type")
 
 _STATUSES = {status.value.lower(): status for status in RunStatus}
@@ -246,9 +247,15 @@ def _statuses(value: object) -> tuple[RunStatus, ...]:
 
 
 def _addresses(value: object) -> tuple[str, ...]:
-    addresses = _list_of(_address, "e-mail addresses")(value)
-    first = {address.lower(): address for address in reversed(addresses)}
-    return tuple(address for address in addresses if first[address.lower()] == address)
+    return each_once(_list_of(_address, "e-mail addresses")(value))
+
+
+def each_once(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Without those that were given before, in whatever case."""
+    first: dict[str, str] = {}
+    for address in addresses:
+        first.setdefault(address.lower(), address)
+    return tuple(first.values())
 
 
 def _lookback_hours(value: object) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+MAX_REPEAT_HOURS = 8_760  # a year
+
 
 class Wishes(NamedTuple):
     """What the people of a monitor want to be told, as stored in the columns of the monitor and of its state."""

@@ -168,6 +168,8 @@ def test_a_context_model_that_is_gone_is_said_where_the_runs_would_stand(boss: C
         {"time_zone": "Mars/Olympus"},
         {"schedule": "whenever"},
         {"expected_statuses": ["Perfect"]},
+        {"expected_statuses": []},
+        {"expected_statuses": 5},
         {"notify_to": []},
         {"notify_to": 7},
         {"lookback_hours": 1e300},

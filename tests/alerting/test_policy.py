@@ -5,7 +5,7 @@ import pytest
 
 from monitoring.alerting.policy import Decision, Policy, decide, next_reminder, policy_of
 from monitoring.models import Incident, Repeat
-from monitoring.values.incident import Wishes
+from monitoring.values.incident import MAX_REPEAT_HOURS, Wishes
 from tests.factories import NOW, ago
 
 ONCE = {"repeat": Repeat.ONCE}
@@ -79,3 +79,10 @@ def test_the_policy_is_what_the_monitor_and_its_state_say() -> None:
         alert_after=3,
         snoozed_until=NOW,
     )
+
+
+@pytest.mark.parametrize("hours", [99_999_999, 10**12])
+def test_a_number_of_hours_that_no_calendar_has_is_a_year(hours: int) -> None:
+    policy = policy_of(Wishes("hours", hours, tell_recovery=True, alert_after=1))
+    assert policy.repeat_every == timedelta(hours=MAX_REPEAT_HOURS)
+    assert next_reminder(incident(told_at=NOW), policy) == NOW + timedelta(days=365)

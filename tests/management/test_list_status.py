@@ -60,6 +60,13 @@ def one_of_each() -> None:
     make_monitor("off", enabled=False)
 
 
+def test_a_monitor_whose_row_was_spoilt_is_listed_too() -> None:
+    make_monitor("spoilt")
+    Monitor.objects.update(expected_statuses=5)
+    assert "not checked yet" in listed("--monitor=spoilt").out
+    assert [each["name"] for each in as_json()] == ["spoilt"]
+
+
 def table_at(now: datetime, width: int | None = None, *, is_unicode: bool = True) -> list[str]:
     shown = Terminal(no_style(), width, is_unicode)
     listed = lately(standings(all_monitors(), now), now)
