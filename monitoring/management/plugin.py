@@ -69,6 +69,9 @@ class PluginCommand(BaseCommand):
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not stop a command
+                stream.reconfigure(errors="backslashreplace")
         try:
             super().run_from_argv(argv)
         except BrokenPipeError:  # such as `head`, which has seen enough

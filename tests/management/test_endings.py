@@ -63,6 +63,14 @@ def test_what_the_report_says_is_not_repeated_as_an_error(site: Site) -> None:
     assert "no run of “daily_report” is recorded" in tried.out
 
 
+def test_a_name_that_the_terminal_cannot_write_stops_no_command(site: Site) -> None:
+    config = CONFIG.replace("daily_report", "\N{SNOWMAN}")
+    checked = site.manage("check_task_status", "--config=-", stdin=config, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (checked.code, checked.said) == (2, "")
+    assert "\n\\u2603     not executed" in checked.out
+    assert len(site.mails()) == 1
+
+
 @pytest.mark.parametrize("args", [["list_status"], ["prune_history"], ["check_task_status", "--self"]], ids=str)
 def test_without_tables_an_error_names_the_way_out(tmp_path: Path, args: list[str]) -> None:
     called = Site(tmp_path).manage(*args)
