@@ -58,9 +58,9 @@ def places_of(signature: inspect.Signature | None) -> tuple[str, ...]:
 def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature | None) -> str | None:
     """The value given for the first parameter, if it can be a key of something and is not a secret."""
     name = next(iter(signature.parameters), "") if signature else ""
-    first = parameters.get(name)
+    first = None if is_secret(name) else parameters.get(name)
     if isinstance(first, str):
-        return None if is_secret(name) else storable_name(first)
+        return storable_name(first)
     if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
         return str(int(first))[:NAME_MAX]
     return None

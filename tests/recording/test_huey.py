@@ -828,15 +828,18 @@ def test_a_run_whose_start_could_not_be_written_is_known_to_have_started(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("value", ["ACME", 482_913])
 @pytest.mark.parametrize(
-    ("name", "context_id"),
-    [("order_key", "ACME"), ("keyword", "ACME"), ("api_key", None), ("access_token", None), ("password", None)],
+    ("name", "is_context"),
+    [("order_key", True), ("keyword", True), ("api_key", False), ("access_token", False), ("password", False)],
 )
-def test_a_secret_is_no_context_but_a_business_key_is(huey: MemoryHuey, name: str, context_id: str | None) -> None:
+def test_a_secret_is_no_context_but_a_business_key_is(
+    huey: MemoryHuey, name: str, is_context: bool, value: str | int
+) -> None:
     namespace: dict[str, Any] = {}
     exec(f"def job({name}): ...", namespace)  # a parameter of that name
-    huey.enqueue(huey.task(name=f"job_{name}")(namespace["job"]).s("ACME"))
-    assert run().context_id == context_id
+    huey.enqueue(huey.task(name=f"job_{name}")(namespace["job"]).s(value))
+    assert run().context_id == (str(value) if is_context else None)
 
 
 @pytest.mark.django_db(transaction=True)
