@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,13 +14,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring.alerting.trial import send_trial
-from monitoring.alerting.words import summary_of
+from monitoring.alerting.words import error_of, summary_of
 from monitoring.checking import byhand
 from monitoring.checking.due import look_at
+from monitoring.checking.evidence import Case, gather_cases
 from monitoring.models import Monitor, database_alias, database_now
 from monitoring.tasks import dispatch_owed
 from monitoring.telling import preview
 from monitoring.tick import Judged, Round, check_monitors, judge
+from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import facts_of
 from monitoring.values.text import one_line
 
@@ -34,11 +37,16 @@ MAILS_MAX = 10  # test alerts at once: they are sent while the page waits
 @admin.action(description="Check now", permissions=["check"])
 def check_now(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> None:
     monitors = list(queryset)
-    found = check_monitors(monitors, database_now())
+    now = database_now()
+    found = check_monitors(monitors, now)
     if found.announcements:
         _dispatch()
     disabled = {monitor.name for monitor in monitors if not monitor.enabled}
-    lines = [_said(judged) + (" It is disabled." if judged.name in disabled else "") for judged in found.judged]
+    evidence = gather_cases([Case(facts_of(judged.outcome)) for judged in found.judged[:NAMED_MAX]], now)
+    lines = [
+        _said(judged, known) + (" It is disabled." if judged.name in disabled else "")
+        for judged, known in zip(found.judged, chain(evidence, repeat(NOTHING)), strict=False)
+    ]
     page.message_user(
         request,
         format_html("Checked {}:{}", _counted(monitors), _listed(lines)),
@@ -150,12 +158,12 @@ def _tell(
         page.log_change(request, monitor, f"{done}.")
 
 
-def _said(judged: Judged) -> str:
+def _said(judged: Judged, evidence: Evidence) -> str:
     facts = facts_of(judged.outcome)
     if judged.outcome.is_as_expected:
         return f"{judged.name}: as expected ({facts.current_status})."
-    reason = f" {facts.reason}" if facts.reason else ""
-    return f"{judged.name}: {summary_of(facts)}{reason}"
+    why = facts.reason or error_of(facts, evidence)[0]
+    return f"{judged.name}: {summary_of(facts, evidence)}{f' {why}' if why else ''}"
 
 
 def _listed(lines: Sequence[str]) -> SafeString:

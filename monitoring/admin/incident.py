@@ -98,8 +98,9 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
 
 def _in_the_words_of_its_mail(facts: Facts, evidence: Evidence) -> dict[str, Any]:
     said = template_context(facts, evidence)
+    never_started = evidence.run is not None and evidence.run.task_id == facts.waiting_task_id
     return {
-        "failed": facts.kind is AlertKind.STATUS_MISMATCH,
+        "failed": facts.kind is AlertKind.STATUS_MISMATCH or never_started,
         "summary": said["summary"],
         "error_line": said["error_line"],
         "since": said["since"],

@@ -26,17 +26,16 @@ from monitoring.admin.parts import (
 )
 from monitoring.admin.timeline import timeline_of
 from monitoring.admin.times import exactly, to_the_minute
-from monitoring.alerting.mail import Mail, render
+from monitoring.alerting.mail import render
 from monitoring.alerting.recipients import superuser_addresses
-from monitoring.alerting.words import summary_of, written_hours
+from monitoring.alerting.words import error_of, summary_of, written_hours
 from monitoring.checking.due import look_at
 from monitoring.checking.health import problems
 from monitoring.checking.runs import last_runs
 from monitoring.checking.standing import Standing, Stands, standings
 from monitoring.models import BackgroundTask, Incident, Monitor, database_alias, database_now
-from monitoring.telling import preview
+from monitoring.telling import Preview, preview
 from monitoring.tick import judge
-from monitoring.values.facts import facts_of
 from monitoring.values.outcome import Outcome, RunFacts, Verdict
 from monitoring.values.schedule import InvalidSchedule
 
@@ -60,6 +59,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
     now, site = database_now(), model_admin.admin_site.name
     (standing,) = standings([monitor], now)
     outcome = _judged(monitor, now)
+    mail = preview(monitor, outcome, now)
     warn(request)
     request.current_app = site
     context = {
@@ -74,11 +74,11 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "timeline": timeline_of(monitor, request, now, site),
         "standing": pairs(_standing(standing, site)),
         "found": facts_found(standing.incident.facts) if standing.incident else "",
-        "if_checked_now": _finding(outcome, zone_of(monitor), site),
+        "if_checked_now": _finding(outcome, mail, zone_of(monitor), site),
         "wants": pairs(_wants(monitor)),
         "runs": _runs(monitor, site),
         "incidents": _incidents(monitor, site),
-        "mail": _mail(outcome, monitor, now),
+        "mail": render(mail.facts, mail.evidence),
         "mail_is_real": not outcome.is_as_expected,
         "frame": frame(reverse(f"{site}:monitoring_monitor_mail", args=[monitor.pk]), "The mail as HTML"),
     }
@@ -89,7 +89,8 @@ def mail_preview(model_admin: Any, request: HttpRequest, object_id: str) -> Http
     """The HTML part of the mail that the overview shows, for its frame."""
     monitor = _visible_monitor(model_admin, request, object_id)
     now = database_now()
-    return framed(_mail(_judged(monitor, now), monitor, now).html)
+    mail = preview(monitor, _judged(monitor, now), now)
+    return framed(render(mail.facts, mail.evidence).html)
 
 
 def _visible_monitor(model_admin: Any, request: HttpRequest, object_id: str) -> Monitor:
@@ -104,12 +105,6 @@ def _visible_monitor(model_admin: Any, request: HttpRequest, object_id: str) -> 
 def _judged(monitor: Monitor, now: datetime) -> Outcome:
     (outcome,) = judge(look_at([monitor], now, database_alias()))
     return outcome
-
-
-def _mail(outcome: Outcome, monitor: Monitor, now: datetime) -> Mail:
-    """The mail that the outcome would send or, if it is as expected, that of a run that ended otherwise."""
-    shown = preview(monitor, outcome, now)
-    return render(shown.facts, shown.evidence)
 
 
 def stands_badge(standing: Standing) -> SafeString:
@@ -167,8 +162,7 @@ def _recipients(monitor: Monitor) -> str:
     )
 
 
-def _finding(outcome: Outcome, zone: tzinfo, site: str) -> SafeString:
-    facts = facts_of(outcome)
+def _finding(outcome: Outcome, mail: Preview, zone: tzinfo, site: str) -> SafeString:
     tone = "good" if outcome.verdict is Verdict.AS_EXPECTED else "bad"
     run = outcome.run
     shown_run = link(BackgroundTask(pk=run.id), run.task_id, site) if run else "no run in the window"
@@ -176,7 +170,9 @@ def _finding(outcome: Outcome, zone: tzinfo, site: str) -> SafeString:
     if run:
         rows += [("Status", run_badge(run.status)), ("Started", exactly(run.started_at, zone))]
     if not outcome.is_as_expected:
-        rows.append(("In words", outcome.reason or summary_of(facts)))
+        rows.append(("In words", outcome.reason or summary_of(mail.facts, mail.evidence)))
+        if error := error_of(mail.facts, mail.evidence)[0]:
+            rows.append(("Error", error))
     return pairs(rows)
 
 
@@ -200,7 +196,8 @@ def _runs(monitor: Monitor, site: str) -> SafeString:
 def _started(run: RunFacts, zone: tzinfo) -> str:
     if run.started_at:
         return to_the_minute(run.started_at, zone)
-    return f"not yet; submitted {to_the_minute(run.submitted_at, zone)}" if run.submitted_at else "not yet"
+    said = "never" if run.finished_at else "not yet"
+    return f"{said}; submitted {to_the_minute(run.submitted_at, zone)}" if run.submitted_at else said
 
 
 def _incidents(monitor: Monitor, site: str) -> SafeString:

@@ -10,7 +10,7 @@ from monitoring.values.cause import Cause, cause_of, last_before
 from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
-from monitoring.values.run_event import WORKER_LOST, RunStatus
+from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunStatus
 from monitoring.values.text import error_line, head, one_line, written_span
 
 REASON_MAX = 500  # characters
@@ -26,6 +26,9 @@ _RUN_TONES: dict[str, str] = {
     RunStatus.RUNNING: "busy",
     RunStatus.INVALIDATED: "busy",
 }
+
+# How errors begin where the summary says that already.
+_SAID = {Cause.WORKER_LOST: WORKER_LOST, Cause.NOT_ENQUEUED: NOT_ENQUEUED}
 
 # Runs that ended so may have left a traceback or a reason.
 _WITH_ERRORS = frozenset({RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.CANCELLED})
@@ -91,6 +94,11 @@ def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:
             return f"{name} was submitted{before} and has not started."
         case Cause.WAITING:
             return f"{name} has waited in the queue{f' for {span}' if span else ''}: no worker has taken it."
+        case Cause.NOT_ENQUEUED:
+            return f"{name} could not be enqueued{f' {span} before the check' if span else ''}."
+        case Cause.NO_START:
+            submitted = f"a run submitted {span} before the check" if span else "its newest run"
+            return f"{name} has not executed: {submitted} is {one_line(facts.waiting_status)} without a recorded start."
         case Cause.STILL_RUNNING:
             usual = f"; it usually takes {written_span(evidence.usual)}" if evidence.usual is not None else ""
             return f"{name} is still running{f' after {span}' if span else ''}{usual}."
@@ -106,7 +114,7 @@ def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:
 def span_of(facts: Facts, evidence: Evidence) -> str:
     """The one figure that matters: how long it waits, runs, ran, has not run, or failed; empty if unknown."""
     match cause_of(facts, evidence):
-        case Cause.WAITING:
+        case Cause.WAITING | Cause.NOT_ENQUEUED | Cause.NO_START:
             return _between(facts.waiting_since, facts.check_time)
         case Cause.STILL_RUNNING | Cause.OUTSIDE_WINDOW:
             last = last_before(facts, evidence)
@@ -178,18 +186,19 @@ def evidence_rows(facts: Facts, evidence: Evidence) -> list[tuple[str, str]]:
 def error_of(facts: Facts, evidence: Evidence) -> tuple[str, str]:
     """The line that says what went wrong, and the end of the traceback before it; empty if there is none.
 
-    It comes from the run that decided or, in a mail about the last run, from that one.
+    It comes from the run that decided or, in a mail about another one, from that one.
     """
     run, cause = evidence.run, cause_of(facts, evidence)
     speaks_of_it = facts.kind is AlertKind.STATUS_MISMATCH or cause is Cause.OUTSIDE_WINDOW
+    speaks_of_it |= facts.kind is AlertKind.NOT_EXECUTED and run is not None and run.task_id == facts.waiting_task_id
     if run is None or run.status not in _WITH_ERRORS or not speaks_of_it:
         return "", ""
     said = error_line(evidence.errors)
     lines = evidence.errors.rstrip().splitlines()
     if lines and lines[-1] == said:
         lines.pop()
-    if cause is Cause.WORKER_LOST:  # the summary says it
-        said = said.removeprefix(WORKER_LOST).lstrip(" .:;,")
+    if cause in _SAID:
+        said = said.removeprefix(_SAID[cause]).lstrip(" .:;,")
     traceback = [head(one_line(line.expandtabs()).rstrip(), TRACEBACK_LINE_MAX) for line in lines[-TRACEBACK_LINES:]]
     return head(one_line(said).strip(), ERROR_LINE_MAX), "\n".join(traceback)
 

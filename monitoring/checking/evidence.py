@@ -12,11 +12,12 @@ from monitoring.checking.context import problem_of, reading, runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_completed, newest_runs
 from monitoring.checking.runs import EVER_SINCE
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
+from monitoring.values.cause import is_about_unstarted
 from monitoring.values.context_model import find_context_model
 from monitoring.values.evidence import RUNS_SHOWN, Evidence, usual_duration
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
-from monitoring.values.run_event import WORKER_LOST, RunStatus
+from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunStatus
 from monitoring.values.text import tail
 
 USUAL_AMONG = 20  # last runs that tell how long one usually takes
@@ -144,12 +145,16 @@ def _newest_completed(runs: Sequence[RunFacts]) -> RunFacts | None:
 
 
 def _deciding(facts: Facts, last: Sequence[RunFacts]) -> str:
-    """The task id of the run to quote: the one that decided, else the newest that had started; empty without one.
+    """The task id of the run to quote; empty without one.
 
-    Facts that an older version stored have that run's start instead of its task id.
+    It is the one that decided, else the one that ended without a start if the alert is about it, else the newest that
+    had started. Facts that an older version stored have that run's start instead of its task id.
     """
     if facts.task_id:
         return facts.task_id
+    waits = facts.waiting_status in (RunStatus.PENDING, RunStatus.QUEUED)
+    if facts.waiting_task_id and not waits and is_about_unstarted(facts, last):
+        return facts.waiting_task_id
     started = [run for run in last if run.started_at and run.started_at <= facts.check_time]
     same = (run for run in started if run.started_at == facts.started_at)
     return next(same, started[0]).task_id if started else ""
@@ -182,6 +187,7 @@ def _evidence(
         run=RunFacts(**{name: row[name] for name in RunFacts.__dataclass_fields__}) if row else None,
         errors=tail(row["ends"], ERRORS_MAX) if row else "",
         worker_lost=row is not None and row["begins"] == WORKER_LOST,
+        not_enqueued=row is not None and row["begins"].startswith(NOT_ENQUEUED),
         last_success=runs.success,
         looked_back=LOOKED_BACK,
         usual=usual_duration(runs.last),

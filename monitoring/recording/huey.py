@@ -39,7 +39,7 @@ from monitoring.recording.order import instant, place
 from monitoring.recording.privacy import is_simple, written_error, written_reason
 from monitoring.recording.workers import waiting_runs
 from monitoring.recording.writer import answer_for_runs, close, flush, not_recorded, note, observe
-from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
+from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunEvent, RunStatus
 from monitoring.values.text import one_line, storable, storable_name
 
 SIGNALS = {
@@ -66,7 +66,7 @@ SIGNALS = {
     huey_signals.SIGNAL_CANCELED: Meaning(RunStatus.CANCELLED, ends=True, reason="Cancelled"),
 }
 # Ends that have no signal.
-NOT_ENQUEUED = Meaning(RunStatus.STOPPED, ends=True, reason="Not enqueued")
+ENQUEUE_FAILED = Meaning(RunStatus.STOPPED, ends=True, reason=NOT_ENQUEUED)
 BROKEN_OFF = Meaning(RunStatus.STOPPED, ends=True)
 
 _MOST_RETRIES = 1024
@@ -132,7 +132,7 @@ class TaskSighting(NamedTuple):
         """None for an exception of a run whose end is known already. A run's events must be made in order."""
         meaning, known, at = self.meaning, self.run, self.at
         known.put_into_words()
-        if known.status in _OVER and (meaning is BROKEN_OFF or meaning is NOT_ENQUEUED):
+        if known.status in _OVER and (meaning is BROKEN_OFF or meaning is ENQUEUE_FAILED):
             return None
         is_start = meaning.status is RunStatus.RUNNING
         if is_start:
@@ -176,7 +176,7 @@ class TaskSighting(NamedTuple):
         """
         if status is RunStatus.PENDING or status is RunStatus.QUEUED:
             return int(status is RunStatus.QUEUED)
-        retries = self.retries + (self.meaning is NOT_ENQUEUED) if retries_at_start is None else retries_at_start
+        retries = self.retries + (self.meaning is ENQUEUE_FAILED) if retries_at_start is None else retries_at_start
         return place(_MOST_RETRIES - retries, self.at)
 
 
@@ -270,7 +270,7 @@ def _tell_what_is_raised(huey: Huey, tell: Callable[..., None]) -> None:
             return enqueue(task)
         except Exception as error:
             if isinstance(task, Task) and not huey.immediate:  # an immediate task is executed, not stored
-                tell(NOT_ENQUEUED, task, error)
+                tell(ENQUEUE_FAILED, task, error)
             raise
 
     @wraps(execute)

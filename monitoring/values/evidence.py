@@ -16,10 +16,10 @@ class Evidence:
     """What the run history, the incident and the monitor say, as they stood at `gathered_at`.
 
     `gathered_at` is None if nothing was gathered, or if the history could not be read; then `problem` says why. `runs`
-    are the last runs, newest first. `run` is the one that decided, or else the newest that had started; `errors` is the
-    end of its error text. `last_success` is the newest run that completed, None if there is none among the task's last
-    `looked_back`. `usual` is how long a run that completes usually takes. `dependents` are the first dependent tasks,
-    each with its newest run.
+    are the last runs, newest first. `run` is the one that decided, else the one that ended without a start if the alert
+    is about it, else the newest that had started; `errors` is the end of its error text. `last_success` is the newest
+    run that completed, None if there is none among the task's last `looked_back`. `usual` is how long a run that
+    completes usually takes. `dependents` are the first dependent tasks, each with its newest run.
     """
 
     gathered_at: datetime | None = None
@@ -28,6 +28,7 @@ class Evidence:
     run: RunFacts | None = None
     errors: str = ""
     worker_lost: bool = False
+    not_enqueued: bool = False
     last_success: RunFacts | None = None
     looked_back: int = 0
     usual: timedelta | None = None

@@ -50,8 +50,8 @@ class Facts:
     """The facts of one alert. The times of the run that decided are None if there is no such run, or if not known.
 
     `task_id` is that run's, empty without one; with `context_model` it leads to what else the run history knows.
-    `waiting_since` is when the newest run that is still waiting (or was cancelled before it started) was submitted;
-    `waiting_status` is its status. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
+    `waiting_since` is when the newest run that never started was submitted; `waiting_status` is its status, and
+    `waiting_task_id` its task id. `time_zone` is an IANA name; empty means the site's TIME_ZONE.
     """
 
     kind: AlertKind
@@ -68,6 +68,7 @@ class Facts:
     context_type: str = ""
     waiting_since: datetime | None = None
     waiting_status: str = ""
+    waiting_task_id: str = ""
     reason: str = ""
     time_zone: str = ""
 
@@ -126,6 +127,7 @@ def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:
         context_type=expectation.context_type or "",
         waiting_since=waiting.submitted_at if waiting else None,
         waiting_status=waiting.status if waiting else "",
+        waiting_task_id=waiting.task_id if waiting else "",
         reason=outcome.reason,
         time_zone=time_zone,
     )

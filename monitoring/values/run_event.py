@@ -35,6 +35,9 @@ BEFORE_START = frozenset({RunStatus.PENDING, RunStatus.QUEUED, RunStatus.CANCELL
 # The errors of a run whose worker fell silent; if the real ending arrives late, it replaces them.
 WORKER_LOST = "The worker that ran it was lost"
 
+# How the errors begin of a run that its queue did not take.
+NOT_ENQUEUED = "Not enqueued"
+
 
 class RunEvent(NamedTuple):
     """One thing that happened to one run. A tuple, since each run has three or more events.

@@ -93,6 +93,20 @@ def test_of_a_task_that_did_not_run_it_shows_the_last_run(boss: Client) -> None:
     assert "What differs" not in shown
 
 
+def test_of_a_run_that_could_not_be_enqueued_it_says_why(boss: Client) -> None:
+    make_run(
+        task_id="not enqueued", status="Stopped", started_at=None, submitted_at=timezone.now() - timedelta(minutes=5),
+        finished_at=timezone.now(), errors="Not enqueued: no route to the queue",
+    )  # fmt: skip
+    incident = fail(make_monitor(lookback_hours=1), status=None)
+    shown, mail = page(boss, incident), Message.objects.get().text
+    for said in (shown, mail):
+        assert "daily_report could not be enqueued 5 min before the check." in said
+        assert "no route to the queue" in said
+        assert "waited" not in said
+    assert "The run that failed" in shown
+
+
 def test_the_story_has_instants_in_the_monitors_zone(boss: Client) -> None:
     incident = fail(make_monitor(time_zone="Asia/Kathmandu"))
     Incident.objects.update(acknowledged_at=timezone.now(), acknowledged_by="<ada>")

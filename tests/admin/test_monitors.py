@@ -540,6 +540,18 @@ def test_check_now_says_what_was_found_and_enqueues_the_mails(client: Client) ->
     assert logged(stopped) == ["Checked by hand: status mismatch."]
 
 
+def test_check_now_and_the_page_say_of_a_run_that_was_not_enqueued_what_its_mail_says(client: Client) -> None:
+    monitor = make_monitor("Export", task_name="export")
+    make_run(
+        "export", "Stopped", started_at=None, submitted_at=timezone.now() - timedelta(minutes=5),
+        errors="Not enqueued: no route to the queue",
+    )  # fmt: skip
+    summary, error = "export could not be enqueued 5 min before the check.", "no route to the queue"
+    assert f"Export: {summary} {error}" in said(act(client, "check_now", monitor))
+    page = client.get(reverse("admin:monitoring_monitor_overview", args=[monitor.pk])).content.decode()
+    assert f"<dt>In words</dt><dd>{summary}</dd><dt>Error</dt><dd>{error}</dd>" in page
+
+
 def test_check_now_checks_a_disabled_monitor_and_says_so(client: Client) -> None:
     make_run(started_at=timezone.now())
     page = act(client, "check_now", make_monitor(enabled=False))

@@ -138,6 +138,9 @@ def test_the_last_twenty_runs_are_listed_from_the_newest_on(boss: Client) -> Non
     assert shown == [runs[0].pk, waiting.pk, *(run.pk for run in runs[1:19])]
     text = page(boss, monitor)
     assert "not yet; submitted" in text
+    assert "never; submitted" not in text
+    BackgroundTask.objects.filter(pk=waiting.pk).update(status="Stopped", finished_at=timezone.now())
+    assert "never; submitted" in page(boss, monitor)
     assert "not-ours" not in text
     assert runs[18].task_id in text
 

@@ -16,7 +16,7 @@ from monitoring.alerting.words import (
 from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
 from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
-from monitoring.values.run_event import WORKER_LOST
+from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST
 from tests.factories import NOW, ago, make_facts
 
 
@@ -41,6 +41,7 @@ def found(*runs: RunFacts, **over: Any) -> Evidence:
 
 
 QUEUED = {"waiting_since": ago(minutes=50), "waiting_status": "Queued"}
+STOPPED = QUEUED | {"waiting_status": "Stopped", "waiting_task_id": "run-1"}
 FOUR_MINUTES = timedelta(minutes=4)
 
 
@@ -70,6 +71,21 @@ FOUR_MINUTES = timedelta(minutes=4)
             "was submitted 50 min before the check, for later, and has not started.",
         ),
         (not_executed(**(QUEUED | {"waiting_status": "Cancelled"})), NOTHING, "was cancelled before it started."),
+        (
+            not_executed(**STOPPED),
+            found(run=run("Stopped"), not_enqueued=True),
+            "could not be enqueued 50 min before the check.",
+        ),
+        (
+            not_executed(**STOPPED),
+            found(run=run("Stopped"), worker_lost=True),
+            "broke off: the worker that ran it was lost.",
+        ),
+        (
+            not_executed(**(QUEUED | {"waiting_status": "Completed"})),
+            NOTHING,
+            "has not executed: a run submitted 50 min before the check is Completed without a recorded start.",
+        ),
         (make_facts(), NOTHING, "ended as Stopped after 1 min."),
         (make_facts(finished_at=None), NOTHING, "ended as Stopped."),
         (
@@ -204,6 +220,21 @@ def test_a_long_error_is_cut_from_the_top_and_each_line_is_bounded() -> None:
 def test_a_lost_worker_is_not_told_twice() -> None:
     assert errors(WORKER_LOST, worker_lost=True) == ("", "")
     assert errors(f"{WORKER_LOST}: no beat since 08:31", worker_lost=True) == ("no beat since 08:31", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "over", "line"),
+    [
+        ("Stopped", f"{NOT_ENQUEUED}: no route to the queue", {"not_enqueued": True}, "no route to the queue"),
+        ("Stopped", "OSError: gone", {}, "OSError: gone"),
+        ("Cancelled", "Expired before a worker took it", {}, "Expired before a worker took it"),
+    ],
+)
+def test_the_error_of_a_run_that_ended_before_it_started_is_quoted(
+    status: str, errors: str, over: dict[str, bool], line: str
+) -> None:
+    facts = not_executed(**(STOPPED | {"waiting_status": status}))
+    assert error_of(facts, found(run=run(status), errors=errors, **over))[0] == line
 
 
 @pytest.mark.parametrize("status", ["Completed", "Running", "Queued"])

@@ -14,7 +14,7 @@ from monitoring.models import Alert, BackgroundTask, Incident, Monitor, MonitorS
 from monitoring.tick import check_config, check_monitors
 from monitoring.values.evidence import RUNS_SHOWN, Evidence
 from monitoring.values.expectation import Expectation
-from monitoring.values.run_event import WORKER_LOST
+from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST
 from project.demo.models import IngestorSession
 from tests.factories import NOW, ago, make_expectation, make_facts, make_monitor, make_run
 
@@ -90,6 +90,37 @@ def test_the_error_is_of_the_run_that_decided_though_another_came_since() -> Non
 def test_where_none_decided_it_is_of_the_last_run_before_the_check() -> None:
     make_run(task_id="bad", status="Stopped", started_at=ago(hours=26), errors="OSError: gone")
     assert of_daily_report().errors == "OSError: gone"
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "said"),
+    [
+        ("Stopped", f"{NOT_ENQUEUED}: no route to the queue", (False, True)),
+        ("Stopped", WORKER_LOST, (True, False)),
+        ("Cancelled", "Revoked", (False, False)),
+    ],
+)
+def test_where_one_ended_without_a_start_it_is_of_that_one(status: str, errors: str, said: tuple[bool, bool]) -> None:
+    make_run(task_id="before", status="Stopped", started_at=ago(hours=26), errors="OSError: gone")
+    make_run(task_id="ended", status=status, started_at=None, submitted_at=ago(minutes=5), errors=errors)
+    check_config([make_expectation(notify_to=("ops@example.com",))], NOW)
+    for seconds in range(4):
+        make_run(status="Queued", started_at=None, submitted_at=NOW + timedelta(seconds=seconds))
+    (evidence,) = gather(list(Alert.objects.all()), LATER)
+    assert (evidence.run and evidence.run.task_id, evidence.errors) == ("ended", errors)
+    assert (evidence.worker_lost, evidence.not_enqueued) == said
+
+
+def test_but_it_is_of_the_last_run_if_that_one_waits_or_another_started_since() -> None:
+    make_run(task_id="waits", status="Queued", started_at=None, submitted_at=ago(hours=30))
+    make_run(task_id="bad", status="Stopped", started_at=ago(hours=31), errors="OSError: gone")
+    (evidence,) = evidence_of(make_expectation(notify_to=("ops@example.com",)))
+    assert evidence.errors == "OSError: gone"
+    BackgroundTask.objects.filter(task_id="waits").update(status="Stopped", errors=NOT_ENQUEUED)
+    BackgroundTask.objects.filter(task_id="bad").update(started_at=ago(hours=29))
+    Alert.objects.all().delete()
+    (evidence,) = evidence_of(make_expectation(notify_to=("ops@example.com",)))
+    assert (evidence.errors, evidence.not_enqueued) == ("OSError: gone", False)
 
 
 def test_facts_of_an_older_version_lead_to_the_run_by_its_start() -> None:

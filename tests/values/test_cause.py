@@ -28,6 +28,8 @@ def found(*runs: RunFacts, **over: Any) -> Evidence:
 QUEUED = {"waiting_since": ago(minutes=50), "waiting_status": "Queued"}
 QUEUED_RUN = run("Queued", submitted_at=ago(minutes=50), started_at=None, finished_at=None)
 LOST = found(run("Stopped"), worker_lost=True)
+STOPPED = QUEUED | {"waiting_status": "Stopped", "waiting_task_id": "run-1"}
+STOPPED_RUN = replace(QUEUED_RUN, status="Stopped")
 
 CASES = [
     (not_executed(), found(), Cause.NEVER_STARTED),
@@ -40,6 +42,14 @@ CASES = [
     (not_executed(**QUEUED), NOTHING, Cause.WAITING),
     (not_executed(**(QUEUED | {"waiting_status": "Pending"})), found(), Cause.WAITING),
     (not_executed(**(QUEUED | {"waiting_status": "Cancelled"})), found(), Cause.CANCELLED),
+    (not_executed(**STOPPED), found(STOPPED_RUN, run=STOPPED_RUN, not_enqueued=True), Cause.NOT_ENQUEUED),
+    (not_executed(**STOPPED), found(STOPPED_RUN, run=STOPPED_RUN, worker_lost=True), Cause.WORKER_LOST),
+    (not_executed(**STOPPED), found(STOPPED_RUN, run=STOPPED_RUN), Cause.NO_START),
+    (not_executed(**STOPPED), NOTHING, Cause.NO_START),
+    (not_executed(**(STOPPED | {"waiting_task_id": "2"})), found(run=run("Stopped"), worker_lost=True), Cause.NO_START),
+    (not_executed(**(QUEUED | {"waiting_status": "Running"})), found(), Cause.NO_START),
+    (not_executed(**(QUEUED | {"waiting_status": "Completed"})), found(), Cause.NO_START),
+    (not_executed(**(QUEUED | {"waiting_status": "Invalidated"})), found(), Cause.NO_START),
     # It was submitted before a run that started since, and has not kept it from starting.
     (not_executed(**(QUEUED | {"waiting_since": ago(days=3)})), found(run()), Cause.OUTSIDE_WINDOW),
     (make_facts(current_status="Stopped"), found(run("Stopped")), Cause.ENDED),
@@ -47,6 +57,8 @@ CASES = [
     (make_facts(current_status="Completed"), NOTHING, Cause.ENDED),
     (make_facts(current_status="a status of strangers"), NOTHING, Cause.ENDED),
     (make_facts(current_status="Stopped"), LOST, Cause.WORKER_LOST),
+    (make_facts(current_status="Stopped", started_at=None), found(not_enqueued=True), Cause.NOT_ENQUEUED),
+    (make_facts(current_status="Stopped"), found(not_enqueued=True), Cause.ENDED),  # only a retry was not enqueued
     (make_facts(current_status="Running"), LOST, Cause.STILL_RUNNING),
     (make_facts(current_status="Invalidated"), NOTHING, Cause.FAILING),
     (make_facts(current_status="Cancelled"), NOTHING, Cause.CANCELLED),
