@@ -6,7 +6,7 @@ from django.db import OperationalError, ProgrammingError
 
 from monitoring.checking.context import problem_of, reading, runs_of
 from monitoring.checking.outages import excuse
-from monitoring.checking.probe import ALL, Filter, Probe, newest
+from monitoring.checking.probe import ALL, Filter, Probe, newest, newest_submitted, place_in_time
 from monitoring.models import database_alias
 from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
@@ -18,7 +18,8 @@ def evaluate(checks: Sequence[Check]) -> list[Outcome]:
 
     The number of SQL statements does not grow with checks and runs. Checks without a context take one; so do those of
     each context model, counted twice if it is asked for both with and without a type. Each of these groups takes one
-    more for checks of the past. One more is needed if something was not executed.
+    more for checks of the past, and one more for checks that a run which never started may answer. One more is needed
+    if something was not executed.
 
     A check that cannot be asked, or in whose window no run could be recorded, gets the verdict NOT_JUDGED and does not
     affect the others.
@@ -52,7 +53,12 @@ def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, usin
 
 
 def _judge(checks: Sequence[Check], using: str, only: Filter) -> list[Outcome]:
-    found = newest([_probe(check) for check in checks], using, only)
+    probes = [_probe(check) for check in checks]
+    found = newest(probes, using, only)
+    unstarted = [place for place, run in found.items() if not run.started_at and _may_be_unstarted(checks[place])]
+    for nth, run in newest_submitted([probes[place] for place in unstarted], using, only).items():
+        place = unstarted[nth]
+        found[place] = max(found[place], run, key=place_in_time)
     return [_outcome(check, found.get(place)) for place, check in enumerate(checks)]
 
 
@@ -71,6 +77,9 @@ def _outcome(check: Check, run: RunFacts | None) -> Outcome:
 
 def _answers_before_start(check: Check, waiting: RunFacts) -> bool:
     """Whether a run that never started decides: if such a status is expected and it was submitted in the window."""
-    if BEFORE_START.isdisjoint(check.expectation.expected_statuses):
-        return False
-    return waiting.submitted_at is not None and waiting.submitted_at >= check.threshold
+    is_in_window = waiting.submitted_at is not None and waiting.submitted_at >= check.threshold
+    return is_in_window and _may_be_unstarted(check)
+
+
+def _may_be_unstarted(check: Check) -> bool:
+    return not BEFORE_START.isdisjoint(check.expectation.expected_statuses)

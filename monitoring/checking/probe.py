@@ -91,7 +91,14 @@ WAITED = "run.submitted_at <= probe.until"
 # reading half the history each time.
 _NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at > probe.until
                  ORDER BY run.started_at, run.id LIMIT 100)"""
+# Runs are recorded in batches, each in the order of its task ids: the one submitted last is among the last recorded.
+# With a larger bound PostgreSQL might read and sort all runs of a frequent task that never started.
+_SUBMITTED = "run.submitted_at >= probe.since AND run.submitted_at <= probe.until"
+_LAST_UNSTARTED = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND {UNSTARTED}
+                      ORDER BY run.started_at DESC, run.id DESC LIMIT 100)"""
+_LAST_SUBMITTED = f"(SELECT * FROM {_LAST_UNSTARTED} unstarted UNION ALL SELECT * FROM {_NEXT_RUNS} started)"
 _BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
+_BY_SUBMISSION = "run.submitted_at DESC, run.id DESC"
 _AS_LAST_RUNS = "run.began DESC, run.number DESC"
 
 ALL_NAMES = 1_000_000
@@ -161,6 +168,15 @@ def newest_unstarted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
     nothing tells whether it was Pending.
     """
     return _with_those_that_waited(dict(_newest(probes, using, UNSTARTED, only)), probes, using, only)
+
+
+def newest_submitted(probes: Sequence[Probe], using: str, only: Filter = ALL) -> dict[int, RunFacts]:
+    """Like `newest_unstarted`, but the newest is the one submitted last, from `since` on.
+
+    It is searched for among the last hundred of its name to be recorded, and the next hundred to start.
+    """
+    found = _newest(probes, using, _SUBMITTED, only, runs=_LAST_SUBMITTED, order=_BY_SUBMISSION)
+    return {place: _as_of(run, probes[place].until) for place, run in found}
 
 
 def _with_those_that_waited(

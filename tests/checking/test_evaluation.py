@@ -160,6 +160,33 @@ def test_the_newest_unstarted_run_answers() -> None:
     assert found(judge(expecting("Queued"))) == (Verdict.STATUS_MISMATCH, "newest")
 
 
+@pytest.mark.parametrize("until", [END_OF_TIME, NOW])
+@pytest.mark.parametrize("later", [ago(minutes=20), ago(hours=5)])
+def test_the_newest_unstarted_run_is_the_one_submitted_last_whichever_was_recorded_last(
+    later: datetime, until: datetime
+) -> None:
+    make_run(status="Queued", task_id="newest", started_at=None, submitted_at=ago(minutes=10))
+    make_run(status="Cancelled", task_id="recorded last", started_at=None, submitted_at=later)
+    assert found(judge(expecting("Queued"), until=until)) == (Verdict.AS_EXPECTED, "newest")
+    # The same of a moment when it waited still.
+    BackgroundTask.objects.filter(task_id="newest").update(status="Completed", started_at=NOW + HOUR)
+    assert found(judge(expecting("Queued"), until=NOW)) == (Verdict.AS_EXPECTED, "newest")
+
+
+def test_the_newest_unstarted_run_of_a_context_answers_however_many_of_others_were_recorded_since() -> None:
+    hourly, daily = (IngestorSession.objects.create(ingestor_type=name) for name in ("Hourly", "Daily"))
+    waits = {"status": "Queued", "started_at": None}
+    make_run(task_id="hourly", submitted_at=ago(minutes=30), context_id=str(hourly.pk), **waits)
+    BackgroundTask.objects.bulk_create(
+        BackgroundTask(
+            task_id=str(n), task_name="daily_report", submitted_at=ago(minutes=9), context_id=str(daily.pk), **waits
+        )
+        for n in range(600)
+    )
+    context = {"context_model": "gap.models.IngestorSession", "context_type": "Hourly"}
+    assert found(judge(expecting("Queued", **context))) == (Verdict.AS_EXPECTED, "hourly")
+
+
 @pytest.mark.parametrize(
     ("submitted_at", "answers"),
     [
@@ -410,6 +437,17 @@ def test_one_and_a_thousand_expectations_take_the_same_statements() -> None:
     with statements() as for_many:
         evaluate([Check(make_expectation(f"task {number}"), NOW) for number in range(1_000)])
     assert len(for_many) == len(for_one) == 2
+
+
+def test_one_more_statement_asks_for_all_runs_that_may_answer_before_they_start() -> None:
+    numbers = range(1_000)
+    BackgroundTask.objects.bulk_create(
+        BackgroundTask(task_id=f"{n}", task_name=f"task {n}", status="Queued", submitted_at=NOW) for n in numbers
+    )
+    with statements() as asked:
+        outcomes = evaluate([Check(expecting("Queued", task_name=f"task {number}"), NOW) for number in numbers])
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.AS_EXPECTED}
+    assert len(asked) == 2
 
 
 # --- checks that cannot be judged

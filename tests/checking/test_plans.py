@@ -112,6 +112,25 @@ def test_started_and_unstarted_runs_are_found_by_index(checks: int, lookback_hou
 @pytest.mark.django_db
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("checks", [1, 100])
+@pytest.mark.parametrize("lookback_hours", [1, 24 * 90])
+def test_the_last_submitted_run_is_found_by_index_among_few_runs(checks: int, lookback_hours: float) -> None:
+    """Those that are looked at are read in the order of the index up to a bound; only these are sorted."""
+    never_started = [
+        make_expectation(f"task_{n % 2 * 10}", lookback_hours=lookback_hours, expected_statuses=(RunStatus.QUEUED,))
+        for n in range(checks)
+    ]
+    newest, submitted = explained(never_started)
+    assert_no_sort_and_no_scan_of_runs(newest)
+    assert_no_scan_of_runs(submitted)
+    assert submitted.count("monitoring_run_newest") == 2, submitted
+    if connection.vendor == "postgresql":
+        assert submitted.count("Sort Key") == 1, submitted
+        assert "Bitmap" not in submitted, submitted
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("checks", [1, 100])
 def test_what_waited_in_the_past_is_found_by_index_among_few_runs(checks: int) -> None:
     """A short window, so that no run started in it: those that started later are looked at, up to a bound."""
     instants = [NOW - timedelta(days=30, seconds=30, minutes=n) for n in range(checks)]

@@ -11,7 +11,7 @@ from monitoring.checking.evaluation import evaluate
 from monitoring.models import BackgroundTask
 from monitoring.values.expectation import Expectation
 from monitoring.values.outcome import END_OF_TIME, Check, Verdict
-from monitoring.values.run_event import RunStatus
+from monitoring.values.run_event import BEFORE_START, RunStatus
 from monitoring.values.text import storable_name
 from project.demo.models import CollectorSession, IngestorSession
 from tests.factories import NOW
@@ -52,6 +52,14 @@ runs = st.builds(
     started_at=st.none() | _instants,
     finished_at=st.none() | _instants,
     context_id=st.sampled_from(CONTEXT_IDS),
+) | st.builds(
+    Run,
+    name=st.just(NAMES[0]),
+    status=st.sampled_from(sorted(BEFORE_START)),
+    submitted_at=_instants,
+    started_at=st.none(),
+    finished_at=st.none(),
+    context_id=st.none(),
 )
 expectations = st.builds(
     Expectation,
@@ -128,8 +136,6 @@ def test_the_statements_find_what_plain_python_finds() -> None:
     @example([], [Check(Expectation(task_name="sync", expected_statuses=(RunStatus.QUEUED,)), NOW)])
     def finds_the_same(history: list[Run], checks: list[Check]) -> None:
         BackgroundTask.objects.all().delete()
-        # Runs are recorded in the order in which they were submitted, but start in any.
-        recorded = sorted(history, key=lambda run: run.submitted_at or NOW)
         BackgroundTask.objects.bulk_create(
             BackgroundTask(
                 task_id=f"run {place}",
@@ -140,7 +146,7 @@ def test_the_statements_find_what_plain_python_finds() -> None:
                 finished_at=run.finished_at,
                 context_id=run.context_id,
             )
-            for place, run in enumerate(recorded)
+            for place, run in enumerate(history)
         )
         rows = list(BackgroundTask.objects.all())
         outcomes = evaluate(checks)
