@@ -170,9 +170,9 @@ class TaskSighting(NamedTuple):
         """The event's place: before any start, then by attempt, then by time.
 
         The retries left fall by one with each attempt, and so put the events of two hosts in order even if their clocks
-        differ. An event of being queued again, for a retry or by the scheduler, may come late but is never newer than a
-        start. If a task was reported as not enqueued, but the queue took it and only its answer was lost, any start is
-        newer than that report.
+        differ. Only a retry that a task asks for itself uses none up: there the clocks decide. An event of being queued
+        again, for a retry or by the scheduler, may come late but is never newer than a start. If a task was reported as
+        not enqueued, but the queue took it and only its answer was lost, any start is newer than that report.
         """
         if status is RunStatus.PENDING or status is RunStatus.QUEUED:
             return int(status is RunStatus.QUEUED)
