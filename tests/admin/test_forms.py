@@ -123,8 +123,8 @@ def test_every_so_many_hours_needs_the_hours() -> None:
 def test_every_so_many_hours_takes_up_to_a_year() -> None:
     assert errors_of(repeat="hours", repeat_hours="8760") == {}
     for hours in ("8761", "30000"):
-        assert errors_of(repeat="hours", repeat_hours=hours) == {"repeat_hours": ["must be at most 8760 hours"]}
-    assert "must be at most 8760 hours" in errors_of(repeat_hours="99999999")["repeat_hours"]
+        assert errors_of(repeat="hours", repeat_hours=hours) == {"repeat_hours": ["Must be at most 8760 hours."]}
+    assert "Must be at most 8760 hours." in errors_of(repeat_hours="99999999")["repeat_hours"]
 
 
 def test_blanks_around_a_task_name_are_part_of_it() -> None:
