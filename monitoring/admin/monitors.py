@@ -120,7 +120,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = MonitorForm
     inlines = [DependentTaskInline]
     save_as = True
-    list_display = ["name", "stands", "last_run", "next_check", "tells", "is_enabled"]
+    list_display = ["name", "stands", "last_run", "next_check", "tells"]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     list_per_page = 50
@@ -195,10 +195,6 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if monitor.superusers:
             return format_html("superusers: {}", _addresses(monitor.superusers))
         return badge("nobody!", "bad")
-
-    @admin.display(description="Enabled", boolean=True, ordering="enabled")
-    def is_enabled(self, monitor: Monitor) -> bool:
-        return monitor.enabled
 
     # The form
 
