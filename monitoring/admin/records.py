@@ -445,7 +445,7 @@ class MessageAdmin(Records):
         for message in due:
             self.log_change(request, message, "To be sent again.")
         if due:
-            said = f"{_count(len(due), 'message')} to be sent within a minute, while a consumer runs."
+            said = f"{_count(len(due), 'message')} to be sent within a minute, while a worker runs."
             self.message_user(request, said, messages.SUCCESS)
         if left := len(keys) - len(due):
             self.message_user(request, f"{_count(left, 'message')} left as before: sent already.", messages.WARNING)

@@ -398,7 +398,7 @@ def test_sending_again_makes_due_what_was_not_sent(admin_client: Client) -> None
     assert (sent.sent_at, sent.next_attempt_at) == (NOW, ago(days=2))
     said = [text for text in messages_of(response) if "message" in text.split(" ", 2)[1]]
     assert said == [
-        "2 messages to be sent within a minute, while a consumer runs.",
+        "2 messages to be sent within a minute, while a worker runs.",
         "1 message left as before: sent already.",
     ]
     assert {entry.object_id for entry in LogEntry.objects.all()} == {str(given_up.pk), str(waiting.pk)}
