@@ -475,7 +475,7 @@ def test_who_may_only_look_sees_statuses_and_addresses_as_a_text() -> None:
     text = said(client_who_may("view_monitor").get(change_page(monitor)))
     assert "Expected statuses: Completed, Running" in text
     assert "Notify to: ops@example.com, a@example.com" in text
-    assert "Hours between mails: –" in text
+    assert "Context model: –" in text
 
 
 def test_what_goes_with_a_deleted_monitor_bears_its_name(client: Client) -> None:
