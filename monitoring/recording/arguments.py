@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from monitoring.recording.privacy import is_secret, written_parameters
+from monitoring.recording.privacy import is_secret, without_passwords, written_parameters
 from monitoring.values.text import NAME_MAX, storable_name
 
 _MOST_KEY_BITS = 4096  # no key has more; Python refuses to print much longer ones
@@ -60,7 +60,7 @@ def context_id_of(parameters: Mapping[str, object], signature: inspect.Signature
     name = next(iter(signature.parameters), "") if signature else ""
     first = None if is_secret(name) else parameters.get(name)
     if isinstance(first, str):
-        return storable_name(first)
+        return storable_name(without_passwords(first))
     if isinstance(first, int) and not isinstance(first, bool) and first.bit_length() <= _MOST_KEY_BITS:
         return str(int(first))[:NAME_MAX]
     return None

@@ -29,7 +29,7 @@ _as_json = json.JSONEncoder(ensure_ascii=False).encode
 _SIMPLE: dict[type, Callable[[Any], str]] = {
     int: lambda value: repr(value) if value.bit_length() <= 64 else "",
     float: lambda value: repr(value) if math.isfinite(value) else "",
-    str: lambda value: encode_basestring(value) if len(value) <= VALUE_MAX else "",
+    str: lambda value: encode_basestring(value) if len(value) <= VALUE_MAX and "://" not in value else "",
     bool: lambda value: "true" if value else "false",
     type(None): lambda _: "null",
 }
@@ -48,6 +48,7 @@ _SECRET_IN_TEXT = re.compile(
     (?: "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [^\s,;&"')\]}}]+ )"""
 )
 _PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/]{1,200}(?=@)")
+_PASSWORD_ENDS_WITHIN = 500  # characters of the `://` before it
 
 
 @lru_cache(maxsize=4096)
@@ -99,8 +100,12 @@ def written_error(error: BaseException) -> str:
 
 def masked(text: str) -> str:
     """The text without passwords in URLs, and without the values after names that suggest a secret."""
-    text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
-    return _SECRET_IN_TEXT.sub(rf"\1{MASK}", text)
+    return _SECRET_IN_TEXT.sub(rf"\1{MASK}", without_passwords(text))
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords in its URLs masked."""
+    return _PASSWORD_IN_URL.sub(rf"\1{MASK}", text) if "://" in text else text
 
 
 def written_reason(reason: str, cause: object) -> str:
@@ -120,7 +125,7 @@ def _plain(value: object, depth: int, places: Iterator[int]) -> Any:
     """
     try:
         if type(value) is str:
-            return head(value, VALUE_MAX)
+            return _cut(value)
         if _is_plain(value):
             return value
         named = _named(value)
@@ -163,4 +168,10 @@ def _smells(name: str) -> bool:
 
 
 def _printed(value: object) -> str:
-    return head(value if isinstance(value, str) else repr(value), VALUE_MAX)
+    return _cut(value if isinstance(value, str) else repr(value))
+
+
+def _cut(text: str) -> str:
+    """To VALUE_MAX characters, none of which is one of a password in a URL."""
+    looked_at = VALUE_MAX + _PASSWORD_ENDS_WITHIN
+    return head(without_passwords(text[:looked_at]) + text[looked_at:], VALUE_MAX)

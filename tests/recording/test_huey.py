@@ -552,6 +552,7 @@ def ingest_nothing() -> None: ...
         (ingest, (-7,), {}, "-7"),
         (ingest, ("Nairobi",), {}, "Nairobi"),
         (ingest, ("",), {}, ""),
+        (ingest, ("redis://:hunter2@queue/0",), {}, "redis://:********@queue/0"),
         (ingest, ("x" * 300,), {}, "x" * 255),
         (ingest, ("a\0b",), {}, "a\N{REPLACEMENT CHARACTER}b"),
         (ingest, (10**30,), {}, "1" + "0" * 30),
