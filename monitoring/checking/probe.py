@@ -92,11 +92,17 @@ WAITED = "run.submitted_at <= probe.until"
 _NEXT_RUNS = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at > probe.until
                  ORDER BY run.started_at, run.id LIMIT 100)"""
 # Runs are recorded in batches, each in the order of its task ids: the one submitted last is among the last recorded.
-# With a larger bound PostgreSQL might read and sort all runs of a frequent task that never started.
 _SUBMITTED = "run.submitted_at >= probe.since AND run.submitted_at <= probe.until"
-_LAST_UNSTARTED = f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND {UNSTARTED}
-                      ORDER BY run.started_at DESC, run.id DESC LIMIT 100)"""
-_LAST_SUBMITTED = f"(SELECT * FROM {_LAST_UNSTARTED} unstarted UNION ALL SELECT * FROM {_NEXT_RUNS} started)"
+_LAST_UNSTARTED = {
+    # Row by row, since PostgreSQL might else read and sort all runs of a frequent task that never started.
+    "postgresql": f"""(SELECT run.*
+                      FROM (SELECT run.id FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at IS NULL
+                            ORDER BY run.started_at DESC, run.id DESC LIMIT 100) last
+                      CROSS JOIN LATERAL (SELECT run.* FROM {_TABLE} run WHERE run.id = last.id LIMIT 1) run)""",
+    "sqlite": f"""(SELECT run.* FROM {_TABLE} run WHERE run.task_name = probe.name AND run.started_at IS NULL
+                  ORDER BY run.started_at DESC, run.id DESC LIMIT 100)""",
+}
+_LAST_SUBMITTED = f"(SELECT * FROM {{unstarted}} unstarted UNION ALL SELECT * FROM {_NEXT_RUNS} started)"
 _BY_START, _BY_RECORD = "run.started_at DESC, run.id DESC", "run.id DESC"
 _BY_SUBMISSION = "run.submitted_at DESC, run.id DESC"
 _AS_LAST_RUNS = "run.began DESC, run.number DESC"
@@ -175,7 +181,8 @@ def newest_submitted(probes: Sequence[Probe], using: str, only: Filter = ALL) ->
 
     It is searched for among the last hundred of its name to be recorded, and the next hundred to start.
     """
-    found = _newest(probes, using, _SUBMITTED, only, runs=_LAST_SUBMITTED, order=_BY_SUBMISSION)
+    runs = _LAST_SUBMITTED.format(unstarted=_LAST_UNSTARTED[connections[using].vendor])
+    found = _newest(probes, using, _SUBMITTED, only, runs=runs, order=_BY_SUBMISSION)
     return {place: _as_of(run, probes[place].until) for place, run in found}
 
 
