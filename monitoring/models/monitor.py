@@ -4,6 +4,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, router, transaction
+from django.db.models.functions import Now
 from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
@@ -206,9 +207,8 @@ def note_edit(instance: Monitor, raw: bool, using: str, update_fields: Collectio
     If it watches something else, its incident ends without a word, since it was about something that nobody watches any
     more. A signal, since loaddata saves rows without calling `save`.
     """
-    now = timezone.now()
     if raw:
-        instance.changed_at = now  # the file says when it was changed elsewhere
+        instance.changed_at = timezone.now()  # the file says when it was changed elsewhere
     before = Monitor.objects.using(using).filter(pk=instance.pk).values(*_WATCHED, *_SCHEDULED).first() or {}
     saved = before.keys() if update_fields is None else before.keys() & update_fields
     changed = {name for name in saved if before[name] != getattr(instance, name)}
@@ -217,7 +217,7 @@ def note_edit(instance: Monitor, raw: bool, using: str, update_fields: Collectio
     state = MonitorState.objects.using(using).filter(monitor=instance.pk)
     if not changed.isdisjoint(_WATCHED):
         state.update(next_check_at=None, last_checked_at=None)
-        instance.incidents.using(using).filter(closed_at=None).update(closed_at=now)
+        instance.incidents.using(using).filter(closed_at=None).update(closed_at=Now())
     elif changed:
         state.update(next_check_at=None)
 
