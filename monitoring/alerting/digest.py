@@ -189,6 +189,6 @@ def _in_short(facts: Facts, evidence: Evidence) -> list[str]:
         f"{began} {short_time(facts.started_at, zone)}" if facts.started_at else "",
         head(one_line(facts.reason), REASON_MAX),
         f"checked {short_time(facts.check_time, zone)}",
-        f"as expected again {short_time(evidence.closed_at, zone)}" if evidence.closed_at else "",
+        f"incident closed {short_time(evidence.closed_at, zone)}" if evidence.closed_at else "",
     ]
     return [each for each in said if each]

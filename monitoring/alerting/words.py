@@ -263,7 +263,7 @@ def _since_the_check(facts: Facts, evidence: Evidence) -> str:
     if run and run.task_id == facts.task_id and run.status != facts.current_status:
         said.append(f"this run is {one_line(run.status)}")
     if evidence.closed_at and facts.kind is not AlertKind.RESOLVED:
-        said.append(f"as expected again {written_time(evidence.closed_at, zone)}")
+        said.append(f"the incident was closed {written_time(evidence.closed_at, zone)}")
     return "; ".join(said)
 
 

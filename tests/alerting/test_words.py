@@ -193,7 +193,7 @@ def test_what_happened_between_the_check_and_the_mail_is_told() -> None:
     rows = dict(evidence_rows(facts, found(later, run=run("Completed"), closed_at=closed)))
     assert rows["Since the check"] == (
         "a run is Running, started 2026-11-22 08:38 UTC; this run is Completed; "
-        "as expected again 2026-11-22 08:44:00 UTC"
+        "the incident was closed 2026-11-22 08:44:00 UTC"
     )
 
 
