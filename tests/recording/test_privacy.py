@@ -104,13 +104,13 @@ def test_a_secret_is_nowhere_too_deep_to_be_masked(wrap: Any, levels: int) -> No
     assert "hunter2" not in written_parameters({"value": value})
 
 
-@pytest.mark.parametrize("before", ["", "x" * 150, "x" * 180, "x" * 300], ids=len)
+@pytest.mark.parametrize("before", ["", "x" * 150, "x" * 160, "x" * 170, "x" * 300], ids=len)
 @pytest.mark.parametrize(
     "wrap", [str, lambda url: [url], lambda url: {"to": url}, Exception], ids=["", "[]", "{}", "()"]
 )
 def test_a_password_in_a_url_is_masked_wherever_that_stands_and_is_cut(wrap: Any, before: str) -> None:
     written = written_parameters({"target": wrap(f"{before}postgres://sync:hunter2hunter2@db.example.org/shop")})
-    assert "hunter" not in written
+    assert "hun" not in written
     assert before or f"postgres://sync:{MASK}@db.example.org/shop" in written
 
 
