@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,13 +101,25 @@ def _worker(old: RunEvent, event: RunEvent, is_newer: bool) -> str:
     return old.worker or ("" if old.attempts or old.attempts_at_least else event.worker)
 
 
-def fold(events: Iterable[RunEvent]) -> list[RunEvent]:
-    """One event per run, in the order of their task ids, so that two writers never deadlock."""
+def fold(events: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
+    """One event per run, in the order of their task ids, so that two writers never deadlock.
+
+    What follows a gap in a run's attempts is a second list, to be written after the first: another process ran the
+    attempt between, and if that is written already, the attempts before it are counted.
+    """
     runs: dict[str, RunEvent] = {}
     for event in map(_with_its_line, events):
         known = runs.get(event.task_id)
+        if known and _is_gap(known, event):
+            yield [runs[task_id] for task_id in sorted(runs)]
+            runs, known = {}, None
         runs[event.task_id] = merge(known, event) if known else event
-    return [runs[task_id] for task_id in sorted(runs)]
+    yield [runs[task_id] for task_id in sorted(runs)]
+
+
+def _is_gap(old: RunEvent, event: RunEvent) -> bool:
+    known = max(old.attempts, old.attempts_at_least) + event.attempts
+    return event.seq > old.seq and event.attempts_at_least > known
 
 
 def _with_its_line(event: RunEvent) -> RunEvent:
@@ -119,22 +132,23 @@ def _with_its_line(event: RunEvent) -> RunEvent:
 
 
 def upsert(events: Sequence[RunEvent], using: str, worker: str = "") -> None:
-    """Writes the events to the run table, one statement for every 500 runs. Raises what the database raises.
+    """Writes the events to the run table, a statement for every 500 runs. Raises what the database raises.
 
     `worker` is the worker of the runs that begin here, unless the event names one itself.
 
     Events that may have been written already must be written again unchanged, and never together with newer ones of
     their run: otherwise their attempts would count twice.
     """
-    folded = fold(events)
     connection = connections[using]
     sql = _UPSERT.format(rows=_ROWS[connection.vendor])
     as_json = json.JSONEncoder(default=_writes_times(connection)).encode
-    with connection.cursor() as cursor:
-        for start in range(0, len(folded), BATCH):
-            cursor.execute(sql, [as_json([_row(event, worker) for event in folded[start : start + BATCH]])])
-        for event in folded:  # few: most starts are reported before their end
-            if event.attempts_at_least > event.attempts:
+    for folded in fold(events):
+        # Few: most starts are reported before their end. Nobody sees such a run's end before all its attempts.
+        raised = [event for event in folded if event.attempts_at_least > event.attempts]
+        with transaction.atomic(using) if raised else nullcontext(), connection.cursor() as cursor:
+            for start in range(0, len(folded), BATCH):
+                cursor.execute(sql, [as_json([_row(event, worker) for event in folded[start : start + BATCH]])])
+            for event in raised:
                 cursor.execute(_RAISE_ATTEMPTS, [event.attempts_at_least, event.task_id, event.attempts_at_least])
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, RLock, Thread
 from time import monotonic, sleep
@@ -331,7 +332,7 @@ class Writer:
         except (InterfaceError, OperationalError):
             raise
         except Exception:
-            for event in fold(self._taken):
+            for event in chain.from_iterable(fold(self._taken)):
                 self._write_alone(event, using)
 
     def _write_alone(self, event: RunEvent, using: str) -> None:

@@ -1,17 +1,18 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import count
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.recording.order import place
-from monitoring.recording.upsert import BATCH, EARLIER_ERRORS_MAX, LINE_MAX, fold, upsert
+from monitoring.recording.upsert import BATCH, EARLIER_ERRORS_MAX, LINE_MAX, fold, merge, upsert
 from monitoring.values.run_event import WORKER_LOST, RunEvent, RunStatus
 from tests.factories import NOW, make_run
 
@@ -165,6 +166,32 @@ def test_an_attempt_counts_whose_end_another_process_told_before_its_start(toget
         write(batch)
     assert (written().status, written().attempts) == ("Stopped", 2)
     write([started("Running", 30)], [lost])
+    assert (written().status, written().attempts) == ("Stopped", 2)
+
+
+@pytest.mark.parametrize("other_tells_first", [True, False])
+def test_an_attempt_between_two_of_a_process_counts_once_though_another_ran_it(other_tells_first: bool) -> None:
+    own = [
+        started("Running", 10), ended("Invalidated", 20),
+        started("Running", 50, attempts_at_least=3), ended("Stopped", 60, attempts_at_least=3),
+    ]  # fmt: skip
+    others = [started("Running", 30, attempts_at_least=2), ended("Invalidated", 40, attempts_at_least=2)]
+    write(*[others, own] if other_tells_first else [own, others])
+    assert (written().status, written().attempts) == ("Stopped", 3)
+
+
+def test_an_end_that_tells_of_missing_attempts_is_written_with_them_or_not_at_all() -> None:
+    def refuse_to_raise(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            raise OperationalError("the connection was lost")
+        return execute(sql, *args)
+
+    write([started("Running", 10)])
+    lost = ended("Stopped", 40, attempts_at_least=2)
+    with connections[database_alias()].execute_wrapper(refuse_to_raise), pytest.raises(OperationalError):
+        write([lost])
+    assert written().status == "Running"
+    write([lost])
     assert (written().status, written().attempts) == ("Stopped", 2)
 
 
@@ -338,11 +365,28 @@ def test_a_run_whose_attempts_are_told_by_different_processes_has_its_last_start
 
 @properties
 @given(st.data())
+def test_attempts_that_have_a_number_count_once_whichever_process_ran_them_and_tells_first(data: st.DataObject) -> None:
+    """Celery's have one, and each may run in another child of its worker."""
+    children: list[list[RunEvent]] = [[], []]
+    attempts = [told for told in data.draw(histories()) if told[0].attempts]
+    assume(attempts)
+    for number, told in enumerate(attempts, 1):
+        at_least = number if number > 1 else 0
+        data.draw(st.sampled_from(children)).extend(
+            event if event.submitted_at else event._replace(attempts_at_least=at_least) for event in told
+        )
+    write_and_repeat(data.draw, interleaved(data.draw, [told for told in children if told]))
+
+    assert written(attempts[0][0].task_id).attempts == len(attempts)
+
+
+@properties
+@given(st.data())
 def test_in_order_nothing_is_lost_or_counted_twice_however_it_is_cut_and_repeated(data: st.DataObject) -> None:
     events = flat(data.draw(histories()))
     write_and_repeat(data.draw, cut(data.draw, events))
 
-    expected = fold(events)
+    (expected,) = fold(events)
     assert [written(events[0].task_id)] == [event._replace(attempts_at_least=0) for event in expected]
     assert expected[0].attempts == sum(event.attempts for event in events)
     assert expected[0].errors == next((event.errors for event in reversed(in_true_order(events)) if event.errors), "")
@@ -379,12 +423,11 @@ any_events = st.lists(
 
 @properties
 @given(any_events)
-def test_folding_says_what_the_statement_says_for_any_events_at_all(events: list[RunEvent]) -> None:
-    one_by_one, together = f"run-{next(_ids)}", f"run-{next(_ids)}"
-    write(*[[event._replace(task_id=one_by_one)] for event in events])
-    write([event._replace(task_id=together) for event in events])
+def test_merging_says_what_the_statement_says_for_any_events_at_all(events: list[RunEvent]) -> None:
+    task_id = f"run-{next(_ids)}"
+    events = [event._replace(task_id=task_id) for event in events]
+    write(*[[event] for event in events])
 
-    (folded,) = fold(events)
-    folded = folded._replace(attempts=max(folded.attempts, folded.attempts_at_least), attempts_at_least=0)
-    assert written(one_by_one) == folded._replace(task_id=one_by_one)
-    assert written(together) == folded._replace(task_id=together)
+    merged = reduce(merge, flat([folded for event in events for folded in fold([event])]))
+    attempts = max(merged.attempts, merged.attempts_at_least)
+    assert written(task_id) == merged._replace(attempts=attempts, attempts_at_least=0)
