@@ -42,10 +42,20 @@ def shared_worker(django_db_setup: None) -> Iterator[Path]:
             yield log
 
 
+@pytest.fixture(scope="module")
+def heartbeats() -> list[Heartbeat]:
+    """Those of the shared worker's children. What empties the tables after a test would have them look dead."""
+    return []
+
+
 @pytest.fixture
-def _worker(shared_worker: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+def _worker(
+    transactional_db: None, shared_worker: Path, heartbeats: list[Heartbeat], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    Heartbeat.objects.bulk_create(heartbeats, ignore_conflicts=True)
     said, failed = len(shared_worker.read_text(errors="replace")), request.session.testsfailed
     yield
+    heartbeats[:] = Heartbeat.objects.all()
     if request.session.testsfailed > failed:
         print(shared_worker.read_text(errors="replace")[said:])  # noqa: T201 - pytest shows it with the failure
 
