@@ -111,7 +111,8 @@ def without_passwords(text: str) -> str:
 def written_reason(reason: str, cause: object) -> str:
     """A reason in our words and, on the same line, what its cause says about it."""
     try:
-        detail = one_line(masked(head(str(cause), REASON_MAX))) if cause is not None else ""
+        # As in `written_error`, more is searched than is kept.
+        detail = one_line(head(masked(str(cause)[: 2 * REASON_MAX]), REASON_MAX)) if cause is not None else ""
     except Exception:
         detail = f"a {type(cause).__name__} (it cannot be printed)"
     return storable(f"{reason}: {detail}" if detail else reason)

@@ -326,3 +326,9 @@ def test_what_is_no_secret_stays_in_texts(text: str) -> None:
 def test_a_cut_parts_no_secret_from_its_name() -> None:
     text = "password=hunter2hunter2 " + "x" * (ERRORS_MAX - 20)
     assert "hunter2" not in written_error(ValueError(text))
+
+
+@pytest.mark.parametrize("secret", ["postgres://app:hunter2-hunter2@db/shop", "password='hunter2 hunter2'"])
+def test_a_cut_in_the_middle_of_a_secret_shows_none_of_it(secret: str) -> None:
+    text = f"{' ' * REASON_MAX}{secret}"[secret.index("2") + 3 :]
+    assert "hunter2" not in written_reason("Not enqueued", text)
