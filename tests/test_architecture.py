@@ -1,6 +1,8 @@
 """Imports run only towards the ground; this reads them and holds the arrows."""
 
 import ast
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ EDGES = {
     "anymail": {"alerting"},
     "prometheus_client": {"metrics.py"},
 }
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CASE WHEN)\b")
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if "migrations" not in path.parts]
 
 
@@ -65,20 +68,32 @@ def test_values_ask_no_database_and_models_know_no_verbs() -> None:
         assert not any(name.startswith("monitoring.models") for name in imported_by(path)), path
 
 
-def test_raw_sql_stands_only_in_its_places() -> None:
-    places = {
-        str(path.relative_to(PACKAGE))
-        for path in MODULES
-        if any(
-            isinstance(node, ast.Attribute) and node.attr == "cursor" for node in ast.walk(ast.parse(path.read_text()))
-        )
+def modules_with(is_it: Callable[[ast.AST], bool]) -> set[str]:
+    return {
+        str(path.relative_to(PACKAGE)) for path in MODULES if any(map(is_it, ast.walk(ast.parse(path.read_text()))))
     }
-    # models/__init__.py asks for the database's clock.
-    assert places == {
+
+
+def test_raw_sql_stands_only_in_its_places() -> None:
+    def is_raw_sql(node: ast.AST) -> bool:
+        return (isinstance(node, ast.Attribute) and node.attr == "cursor") or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(SQL.search(node.value))
+        )
+
+    # checking/context.py writes a condition of the probe; models/__init__.py asks for the database's clock.
+    assert modules_with(is_raw_sql) == {
         "recording/upsert.py",
+        "checking/context.py",
         "checking/probe.py",
         "checking/due.py",
         "alerting/owing.py",
         "models/rows.py",
         "models/__init__.py",
     }
+
+
+def test_threads_are_started_only_in_recording() -> None:
+    def is_thread(node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Thread"
+
+    assert modules_with(is_thread) == {f"recording/{name}.py" for name in ("answering", "spool", "writer")}

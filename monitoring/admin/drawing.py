@@ -94,11 +94,11 @@ def ticks(span: Span, since: datetime, until: datetime, zone: tzinfo) -> list[tu
     return [(instant, label) for instant, label in found if since < instant < until]
 
 
-def spread(places: Iterable[float], apart: float = MARKS_APART) -> list[float]:
-    """From left to right, the places at least `apart` from the one kept before."""
+def spread(places: Iterable[float]) -> list[float]:
+    """From left to right, the places at least MARKS_APART from the one kept before."""
     kept: list[float] = []
     for place in sorted(places):
-        if not kept or place - kept[-1] >= apart:
+        if not kept or place - kept[-1] >= MARKS_APART:
             kept.append(place)
     return kept
 

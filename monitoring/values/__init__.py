@@ -1,1 +1,1 @@
-"""The nouns that are never saved: frozen values without a query."""
+"""The nouns that are never saved: values without a query, frozen unless they say why not."""

@@ -22,7 +22,10 @@ class Wishes(NamedTuple):
 
 @dataclass(slots=True)
 class IncidentState:
-    """An incident's row without the columns that identify it; `pk` is None if it is not written yet."""
+    """An incident's row without the columns that identify it; `pk` is None if it is not written yet.
+
+    Not frozen: a round writes into it what it finds and tells, and then the row.
+    """
 
     opened_at: datetime
     last_failed_at: datetime
