@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.urls import NoReverseMatch, reverse
+from django.conf import settings
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from monitoring.alerting.words import (
     MARKS,
@@ -115,10 +117,14 @@ def _board_link(facts: Facts) -> list[tuple[str, str]]:
 def admin_url(page: str, *keys: object) -> str:
     """Empty if there is no such page, or SITE_URL is not set."""
     site = conf().SITE_URL.rstrip("/")
+    if site and not urlsplit(site).path:
+        site += (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
     try:
-        return f"{site}{reverse(f'admin:monitoring_{page}', args=keys)}" if site else ""
+        path = reverse(f"admin:monitoring_{page}", args=keys)
     except NoReverseMatch:
         return ""
+    # Django prefixes the script's name only in requests and in a process's main thread, not in a worker's threads.
+    return f"{site}/{path.removeprefix(get_script_prefix())}" if site else ""
 
 
 def problem_of(facts: Facts, evidence: Evidence) -> str:

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test.utils import override_script_prefix
 from django.urls import clear_url_caches, include, path
 
 import monitoring
@@ -38,6 +39,17 @@ def test_there_are_as_many_links_as_pages() -> None:
 def test_a_site_below_a_path_keeps_it(monitoring_settings: Any, site: str) -> None:
     monitoring_settings(SITE_URL=site)
     assert links_of(FOUND)[0][1] == "https://example.org/tools/admin/monitoring/incident/7/change/"
+
+
+@pytest.mark.parametrize("prefix", ["/", "/tools"])  # as in a worker's thread, as in a request
+@pytest.mark.parametrize("site", ["https://example.org", "https://example.org/tools"])
+def test_a_site_whose_script_has_a_name_is_linked_to_below_it_whoever_links(
+    monitoring_settings: Any, settings: Any, site: str, prefix: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/tools"
+    monitoring_settings(SITE_URL=site)
+    with override_script_prefix(prefix):
+        assert links_of(FOUND)[0][1] == "https://example.org/tools/admin/monitoring/incident/7/change/"
 
 
 def test_without_an_address_of_the_site_there_are_no_links(monitoring_settings: Any) -> None:
