@@ -52,9 +52,10 @@ def thread_of(incident: Incident | None) -> str:
 
 
 def site_domain() -> str:
-    """The host of SITE_URL, else the sender's domain."""
+    """The host of SITE_URL, else the sender's domain; in ASCII, as ids in headers must be (RFC 5322)."""
     host = urlsplit(conf().SITE_URL).hostname
-    return host or parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    domain = host or parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    return domain if domain.isascii() else domain.encode("idna").decode()
 
 
 def _id(name: str) -> str:

@@ -82,6 +82,13 @@ def test_ids_are_of_the_sites_domain_or_else_of_the_senders(monitoring_settings:
     assert site_domain() == "mail.example.com"
 
 
+def test_an_id_is_ascii_though_the_sites_domain_is_not(monitoring_settings: Any) -> None:
+    monitoring_settings(SITE_URL="https://bücher.example")
+    message = make_message(thread=thread_of(incident_since(NOW)))
+    for name in ("Message-ID", "References", "In-Reply-To", "List-Id"):
+        assert wire(message)[name].endswith("xn--bcher-kva.example>")
+
+
 def test_no_line_is_longer_than_mail_servers_take() -> None:
     words = render(make_facts(task_name="🛰️" * 255, reason="x" * 100_000))
     long = "y" * 100_000
