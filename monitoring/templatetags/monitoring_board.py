@@ -20,13 +20,13 @@ def monitoring_board(context: Any) -> dict[str, Any]:
 
     The rest of the page is not ours: if the monitor's tables cannot be queried, only this part says so.
     """
-    request = context["request"]
+    request = getattr(context, "request", None)  # a variable of that name needs a context processor
     site = getattr(request, "current_app", None) or "admin"
     try:
         url = reverse(f"{site}:monitoring_board")
     except NoReverseMatch:
         return {}
-    if not may_see(request):
+    if not request or not may_see(request):
         return {}
     try:
         with reading(database_alias()):

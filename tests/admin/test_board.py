@@ -1,5 +1,6 @@
 """The board, its head on the front page, and what can be done there."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
+from django.template import Context, Template
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
@@ -257,6 +259,15 @@ def test_what_is_posted_needs_its_token(failing: Monitor) -> None:
     assert client.post(BOARD, {"acknowledge": failing.pk}).status_code == 403
 
 
+def test_a_button_names_its_monitor_though_the_sites_numbers_have_separators(boss: Client, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    run = make_run("export", "Stopped", started_at=lately(minutes=9), finished_at=lately(minutes=8))
+    monitor = make_monitor("Export", task_name=run.task_name, pk=1234)
+    check_monitors([monitor], timezone.now())
+    shown = page(boss, BOARD)
+    assert re.findall(r'<button form="mon-act" [^>]*value="([^"]*)"', shown) == ["1234"] * 3
+
+
 # Its head on the front page
 
 
@@ -287,6 +298,17 @@ def test_the_front_page_is_there_where_the_monitors_tables_are_not(boss: Client)
     shown = page(boss, "/admin/")
     assert "The state of the monitors could not be read: " in shown
     assert "/admin/auth/user/" in shown
+
+
+def test_the_front_page_needs_no_context_processor_for_requests(boss: Client, settings: Any) -> None:
+    (templates,) = settings.TEMPLATES
+    others = [name for name in templates["OPTIONS"]["context_processors"] if not name.endswith(".request")]
+    settings.TEMPLATES = [templates | {"OPTIONS": templates["OPTIONS"] | {"context_processors": others}}]
+    assert "mon-head" in page(boss, "/admin/")
+
+
+def test_without_a_request_there_is_no_head_of_the_board() -> None:
+    assert not Template("{% load monitoring_board %}{% monitoring_board %}").render(Context()).strip()
 
 
 @pytest.mark.urls(__name__)
