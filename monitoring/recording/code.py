@@ -61,7 +61,7 @@ class record_run(ContextDecorator):
     """
 
     def __init__(self, name: str, *, context_id: object = None, parameters: Mapping[str, object] | None = None) -> None:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             raise TypeError(f"record_run wants the run's name, as in record_run('nightly_export'), not {name!r}")
         self._name, self._context_id, self._parameters = name, context_id, parameters or {}
         self._open: list[Run] = []

@@ -151,6 +151,13 @@ def test_a_command_that_cannot_be_executed_is_a_failed_run(tmp_path: Path) -> No
     assert run().errors == f"{tmp_path}: cannot be executed: Permission denied"
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_command_without_a_name_is_not_run(name: str) -> None:
+    with pytest.raises(CommandError, match="the run's name is empty"):
+        call_command("record_run", name, "--", "true")
+    assert not BackgroundTask.objects.exists()
+
+
 @pytest.mark.parametrize("command", [[], ["--"], ["true"]])
 def test_without_a_command_nothing_is_recorded(command: list[str]) -> None:
     with pytest.raises(CommandError, match=r"the command to run is missing|unrecognized arguments"):

@@ -140,7 +140,7 @@ def test_what_goes_on_after_its_call_is_refused(function: Callable[..., Any]) ->
         record_run("nightly_export")(function)
 
 
-@pytest.mark.parametrize("name", ["", None, _generator])
+@pytest.mark.parametrize("name", ["", "  ", None, _generator])
 def test_a_run_without_a_name_is_refused_where_it_is_written(name: Any) -> None:
     with pytest.raises(TypeError, match=r"record_run wants the run's name, as in record_run\('nightly_export'\)"):
         record_run(name)

@@ -29,6 +29,8 @@ class Command(PluginCommand):
             found.command = given[mark + 1 :]
             if not found.command:
                 parser.error("the command to run is missing; put it after --")
+            if not found.name.strip():
+                parser.error("the run's name is empty; monitors know it by that")
             return found
 
         parser.parse_args = parse_args  # type: ignore[method-assign, assignment] # it is what Django calls
