@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from monitoring.checking.history import near_names
 from monitoring.models import Monitor, database_alias
+from monitoring.values.text import storable
 
 
 class UnknownMonitors(LookupError):
@@ -25,6 +26,7 @@ def monitors_named(names: Collection[str]) -> list[Monitor]:
 
     Raises UnknownMonitors.
     """
+    names = [storable(name) for name in names]  # a terminal may give bytes that are no text
     candidates = Monitor.objects.using(database_alias()).filter(Q(name__in=names) | Q(task_name__in=names))
     by_name = {monitor.name: monitor for monitor in candidates}
     found: dict[int, Monitor] = {}

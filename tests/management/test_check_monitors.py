@@ -76,6 +76,12 @@ def test_an_unknown_name_ends_with_3_shows_near_ones_and_checks_nothing() -> Non
     assert (Incident.objects.count(), Alert.objects.count()) == (0, 0)
 
 
+def test_a_name_that_is_no_text_is_unknown_like_another() -> None:
+    called = check("--monitor=\udcff")
+    assert called.code == 3
+    assert "no monitor of a task, named '?'; list_status shows" in called.said
+
+
 def test_without_any_monitor_it_ends_with_3_and_says_the_way_out() -> None:
     called = check()
     assert called.code == 3
