@@ -52,7 +52,7 @@ from monitoring.checking.standing import Standing, Stands, in_standing, standing
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
 from monitoring.recording.huey import registered_names
-from monitoring.values.expectation import ConfigError
+from monitoring.values.expectation import DEPENDENTS_MAX, ConfigError
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
 from monitoring.values.text import head, one_line
@@ -111,8 +111,15 @@ class DependentTaskInline(admin.TabularInline):  # type: ignore[type-arg] # Djan
     form = DependentTaskForm
     formset = DependentTaskFormSet
     extra = 3
+    max_num = DEPENDENTS_MAX
     empty_value_display = "–"
     verbose_name_plural = "Dependent tasks: mails list them as tasks that may be delayed or fail"
+
+    def _as_the_monitor(self, request: HttpRequest, obj: Monitor | None = None) -> bool:
+        """They are a part of it: Django lets nobody edit them who may not edit the monitor."""
+        return True
+
+    has_view_permission = has_add_permission = has_change_permission = has_delete_permission = _as_the_monitor
 
 
 @admin.register(Monitor)

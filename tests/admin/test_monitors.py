@@ -19,6 +19,7 @@ from monitoring.checking.byhand import tomorrow_morning
 from monitoring.checking.due import plan_new
 from monitoring.models import Alert, Delivery, DependentTask, Incident, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import check_monitors, tick
+from monitoring.values.expectation import DEPENDENTS_MAX
 from tests.admin.people import logged_in, staff
 from tests.app.models import Warehouse
 from tests.factories import make_run
@@ -231,6 +232,24 @@ def test_a_monitor_is_made_with_its_dependents_and_planned_at_once(client: Clien
 
 def test_a_new_monitor_expects_completed_unless_somebody_says_otherwise(client: Client) -> None:
     assert client.get(ADD).context["adminform"].form["expected_statuses"].value() == ["Completed"]
+
+
+def test_the_form_of_a_monitor_with_the_most_dependents_can_be_sent(client: Client, settings: Any) -> None:
+    monitor = make_monitor()
+    names = map(str, range(DEPENDENTS_MAX))
+    DependentTask.objects.bulk_create(DependentTask(monitor=monitor, task_name=name) for name in names)
+    fields = client.get(f"{LIST}{monitor.pk}/change/").content.decode().count(' name="')
+    assert DEPENDENTS_MAX < fields < settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+
+
+def test_who_may_change_a_monitor_may_change_its_dependents_and_who_may_see_it_sees_them() -> None:
+    monitor = make_monitor()
+    DependentTask.objects.create(monitor=monitor, task_name="send_report_emails")
+    url = f"{LIST}{monitor.pk}/change/"
+    assert 'value="send_report_emails"' in staff("view_monitor", "change_monitor").get(url).content.decode()
+    seen = staff("view_monitor").get(url).content.decode()
+    assert "send_report_emails" in seen
+    assert 'value="send_report_emails"' not in seen
 
 
 def test_the_form_has_rows_for_dependents_without_any_script(client: Client) -> None:
