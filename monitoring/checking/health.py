@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
-from monitoring.models import Delivery, Heartbeat, Message, Monitor, database_alias
+from monitoring.models import BackgroundTask, Delivery, Heartbeat, Message, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
+from monitoring.values.outage import DEAD_AFTER
+from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
 
 TICK_LATE_AFTER = timedelta(minutes=3)  # it comes each minute; a skipped one is no alarm
@@ -15,13 +17,18 @@ OVERDUE_AFTER = timedelta(minutes=5)
 MAIL_STUCK_AFTER = timedelta(minutes=30)  # four tries: longer than a mail server's restart or greylisting takes
 GAVE_UP_WITHIN = timedelta(days=1)
 NOT_RECORDED_WITHIN = timedelta(days=1)
-NAMED_MAX = 5  # monitors
+LONG_AFTER = timedelta(minutes=1)  # rounds come as often: a task that takes no longer holds none up
+NAMED_MAX = 5  # monitors, processes or tasks
 WORKER_HINT = "Is `manage.py run_huey` running?"
+THREADS_TAKEN = (
+    "though a worker is alive. Either `manage.py run_huey` is not running, or tasks hold all its threads: restart it "
+    "with more `--workers`, or end the tasks that run longest"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`text` says what is wrong and what to do, without names; `names` are the monitors or processes concerned."""
+    """`text` says what is wrong and what to do, without names; `names` are the monitors, processes or tasks."""
 
     code: str
     text: str
@@ -49,11 +56,24 @@ def last_tick() -> datetime | None:
 def _tick(now: datetime) -> Iterator[Problem]:
     beat_at = last_tick()
     if beat_at is None:
-        yield Problem("never-ticked", f"No worker has run checks yet. {WORKER_HINT}")
+        code, said = "never-ticked", "No worker has run checks yet"
     elif now - beat_at > TICK_LATE_AFTER:
         minute = timedelta(minutes=1)
         since = f"{beat_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({written_span((now - beat_at) // minute * minute)} ago)"
-        yield Problem("tick-late", f"No worker has run checks since {since}. {WORKER_HINT}")
+        code, said = "tick-late", f"No worker has run checks since {since}"
+    else:
+        return
+    long = _runs_longest(now)
+    yield Problem(code, f"{said}, {THREADS_TAKEN}" if long else f"{said}. {WORKER_HINT}", long)
+
+
+def _runs_longest(now: datetime) -> tuple[str, ...]:
+    """The tasks that a living worker has been running for long, each with its time; they may hold up the rounds."""
+    alive = Heartbeat.objects.using(database_alias()).filter(beat_at__gte=now - DEAD_AFTER)
+    running = BackgroundTask.objects.using(database_alias()).filter(status=RunStatus.RUNNING)
+    long = running.filter(worker__in=alive.values("name"), started_at__lt=now - LONG_AFTER).order_by("started_at")
+    runs = long.values_list("task_name", "started_at")[:NAMED_MAX]
+    return tuple(f"{name} for {written_span(now - began)}" for name, began in runs if began)
 
 
 def overdue_monitors(now: datetime) -> QuerySet[Monitor]:

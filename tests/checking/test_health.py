@@ -14,7 +14,8 @@ from monitoring.checking.health import (
 )
 from monitoring.models import Heartbeat, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import tick
-from tests.factories import NOW, ago, make_facts, make_monitor
+from monitoring.values.outage import DEAD_AFTER
+from tests.factories import NOW, ago, make_facts, make_monitor, make_run
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)
@@ -58,6 +59,32 @@ def test_a_late_tick_says_since_when() -> None:
         problem.text
         == "No worker has run checks since 2026-11-22 08:23 UTC (12 min ago). Is `manage.py run_huey` running?"
     )
+
+
+@pytest.mark.parametrize(
+    ("ticked_at", "since"), [(None, "yet"), (ago(minutes=12), "since 2026-11-22 08:23 UTC (12 min ago)")]
+)
+def test_without_ticks_from_a_living_worker_the_tasks_that_hold_its_threads_are_named(
+    ticked_at: datetime | None, since: str
+) -> None:
+    if ticked_at:
+        tick(ticked_at)
+    Heartbeat.objects.create(name="host:1:ab", beat_at=NOW)
+    Heartbeat.objects.create(name="host:2:cd", beat_at=NOW - DEAD_AFTER - SECOND)
+    for name, status, minutes, worker in (
+        ("hang", "Running", 11, "host:1:ab"),
+        ("hang_too", "Running", 12, "host:1:ab"),
+        ("has_just_begun", "Running", 1, "host:1:ab"),
+        ("is_over", "Completed", 20, "host:1:ab"),
+        ("is_lost", "Running", 20, "host:2:cd"),
+    ):
+        make_run(name, status, started_at=ago(minutes=minutes), worker=worker)
+    (problem,) = problems(NOW)
+    assert problem.text == (
+        f"No worker has run checks {since}, though a worker is alive. Either `manage.py run_huey` is not running, or "
+        "tasks hold all its threads: restart it with more `--workers`, or end the tasks that run longest"
+    )
+    assert str(problem) == f"{problem.text}: hang_too for 12 min, hang for 11 min"
 
 
 @pytest.mark.parametrize(("overdue_by", "is_said"), [(OVERDUE_AFTER, False), (OVERDUE_AFTER + SECOND, True)])
@@ -140,7 +167,7 @@ def test_problems_take_as_many_statements_for_many_rows(django_assert_num_querie
     for number in range(20):
         make_monitor(f"monitor {number}", due_at=ago(hours=1))
         make_message(created_at=ago(hours=1))
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert [problem.code for problem in problems(NOW)] == ["tick-late", "overdue", "mail-stuck"]
 
 
