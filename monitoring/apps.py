@@ -9,12 +9,11 @@ class MonitoringConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from monitoring import checks, tasks  # noqa: F401 - they register themselves
+        from monitoring import checks, tasks  # noqa: F401 - checks register themselves
         from monitoring.alerting import tracking
         from monitoring.recording import huey
 
-        ours = [tasks.tick_monitors, tasks.say_all_is_well, tasks.dispatch_owed, tasks.prune_history]
-        huey.connect(except_for=ours)
+        huey.connect(except_for=tasks.OURS_UNRECORDED)
         tracking.connect()
 
         # A project that uses Celery has imported it by now; Celery workers import it first. Other projects pay nothing.

@@ -13,6 +13,7 @@ from monitoring.checking.health import problems
 from monitoring.conf import conf
 from monitoring.journal import log_owed, log_round, log_sent
 from monitoring.models import database_now
+from monitoring.recording.huey import registered_names
 from monitoring.recording.spool import write_kept
 from monitoring.recording.writer import clock_steps, wait_for_a_beat
 from monitoring.retention import politely, prune
@@ -101,3 +102,18 @@ def prune_history() -> None:
     """Removes some of what is too old; the next call continues from there."""
     for _ in politely(prune(database_now()), within=PRUNING_MAX):
         pass
+
+
+# They run each minute or so, and the admin shows in other ways whether they do.
+OURS_UNRECORDED = (tick_monitors, say_all_is_well, dispatch_owed, prune_history)
+
+
+def recorded_names() -> list[str]:
+    """The names of Huey's tasks whose runs are recorded, sorted."""
+    unrecorded = unrecorded_names()
+    return [name for name in registered_names() if name not in unrecorded]
+
+
+def unrecorded_names() -> set[str]:
+    """The names of the tasks whose runs are never recorded."""
+    return {each.task_class.__name__ for each in OURS_UNRECORDED} | set(conf().NOT_RECORDED)

@@ -51,7 +51,7 @@ from monitoring.checking.history import context_models, context_types, seen_name
 from monitoring.checking.standing import Standing, Stands, in_standing, standings
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
-from monitoring.recording.huey import registered_names
+from monitoring.tasks import recorded_names, unrecorded_names
 from monitoring.values.expectation import DEPENDENTS_MAX, ConfigError
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
@@ -271,9 +271,9 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, context: dict[str, Any], **kwargs: Any
     ) -> HttpResponse:
         form = context["adminform"].form
-        registered = registered_names()
+        registered, unrecorded = recorded_names(), unrecorded_names()
         context["datalists"] = {
-            TASK_NAMES: sorted({*registered, *seen_names()}),
+            TASK_NAMES: sorted({*registered, *seen_names()} - unrecorded),
             CONTEXT_MODELS: context_models(),
             CONTEXT_TYPES: context_types(),
             ZONES: _zones(),
@@ -285,7 +285,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         may_change = self.has_change_permission(request, monitor) if monitor else self.has_add_permission(request)
         show_suggestion(form, monitor, may_change=may_change)
         if monitor and not form.errors and not form.only_looks:
-            context["advice"] = advice(monitor, database_now(), registered, superusers)
+            context["advice"] = advice(monitor, database_now(), registered, superusers, unrecorded)
         if form.is_tried and not context["errors"]:
             context["tried"] = tried(request, form.instance, database_now(), self.admin_site.name)
         return super().render_change_form(request, context, **kwargs)
@@ -316,7 +316,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _advise(self, request: HttpRequest, monitor: Monitor) -> None:
         if "_continue" in request.POST or "_saveasnew" in request.POST:
             return  # the form, which is shown next, gives the advice itself
-        for sentence in advice(monitor, database_now(), registered_names(), superuser_addresses()):
+        names = recorded_names(), superuser_addresses(), unrecorded_names()
+        for sentence in advice(monitor, database_now(), *names):
             self.message_user(request, f"{monitor}: {sentence}", messages.WARNING)
 
     # Permissions of our own

@@ -1,6 +1,7 @@
 """Advice on settings that are allowed but hardly intended: shown beside the form, never refused."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from monitoring.checking.history import ever_ran, near_names, seen_names
@@ -10,10 +11,20 @@ from monitoring.values.schedule import InvalidSchedule
 HOUR = timedelta(hours=1)
 
 
-def advice(monitor: Monitor, now: datetime, registered: Sequence[str], superusers: Sequence[str]) -> list[str]:
-    """Sentences for people, none if all is well; `registered` are the task names that the queue knows."""
+def advice(
+    monitor: Monitor,
+    now: datetime,
+    registered: Sequence[str],
+    superusers: Sequence[str],
+    unrecorded: Collection[str] = (),
+) -> list[str]:
+    """Sentences for people, none if all is well.
+
+    `registered` are the names of the tasks that the queue knows and whose runs are recorded; of the `unrecorded` they
+    never are.
+    """
     said = (
-        _never_ran(monitor.task_name, registered),
+        _never_ran(monitor.task_name, registered, unrecorded),
         _unjudged_runs(monitor, now),
         "" if monitor.addresses or superusers else NOBODY,
     )
@@ -26,16 +37,31 @@ NOBODY = (
 )
 
 
-def _never_ran(name: str, registered: Sequence[str]) -> str:
-    if ever_ran(name):
+NEVER_RECORDED = (
+    "Runs of “{}” are never recorded, so every check of it fails: it is a task of the monitor itself, or is named in "
+    "MONITORING['NOT_RECORDED']. Choose another task, or take the name out of that setting."
+)
+OF_CELERY = " Celery's tasks are known once they have run, by their whole name, such as “shop.tasks.sync”."
+
+
+def _never_ran(name: str, registered: Sequence[str], unrecorded: Collection[str]) -> str:
+    if name not in unrecorded and ever_ran(name):
         return ""
+    return no_run_of(name, registered, seen_names(), unrecorded)
+
+
+def no_run_of(name: str, registered: Sequence[str], ran: Sequence[str], unrecorded: Collection[str]) -> str:
+    """What to say of a task of which no run is known; `ran` are the names of those that have run."""
+    if name in unrecorded:
+        return NEVER_RECORDED.format(name)
     if name in registered:
         return f"No run of “{name}” is known yet. Huey knows a task of that name, so its first run will be seen."
-    near = near_names(name, sorted({*registered, *seen_names()}))
+    near = near_names(name, sorted({*registered, *ran}))
     meant = (
         f" Did you mean {_either(near)}?" if near else " That is fine if the task is new; otherwise check the spelling."
     )
-    return f"No run of “{name}” is known, and Huey knows no task of that name.{meant}"
+    of_celery = OF_CELERY if "celery" in sys.modules else ""  # which is so wherever its tasks are recorded
+    return f"No run of “{name}” is known, and Huey knows no task of that name.{meant}{of_celery}"
 
 
 def _unjudged_runs(monitor: Monitor, now: datetime) -> str:

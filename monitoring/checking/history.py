@@ -33,9 +33,21 @@ def ever_ran(task_name: str) -> bool:
 
 
 def near_names(name: str, known: list[str]) -> list[str]:
-    """Up to three known names that may have been meant by this one, the nearest first."""
-    lowered = {each.lower(): each for each in known if each != name}
-    return [lowered[each] for each in get_close_matches(name.lower(), lowered, 3)]
+    """Up to three known names that may have been meant by this one, the nearest first.
+
+    Capitals do not matter, and of a name with dots its last part may be meant: `bake` of `orders.tasks.bake`.
+    """
+    known_as: dict[str, list[str]] = {}
+    for each in known:
+        for form in _forms(each) if each != name else ():
+            known_as.setdefault(form, []).append(each)
+    near = [match for form in _forms(name) for match in get_close_matches(form, known_as, 3)]
+    return list(dict.fromkeys(each for match in near for each in known_as[match]))[:3]
+
+
+def _forms(name: str) -> list[str]:
+    whole = name.lower()
+    return list(dict.fromkeys([whole, whole.rpartition(".")[2] or whole]))
 
 
 def context_models() -> list[str]:

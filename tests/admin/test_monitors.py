@@ -307,12 +307,22 @@ def test_the_form_offers_names_models_types_and_zones(client: Client, monitoring
     make_run("seen_only_in_history")
     page = client.get(ADD)
     offered = page.context["datalists"]
-    assert {"succeed", "seen_only_in_history"} <= set(offered["mon-task-names"])
+    assert {"succeed", "seen_only_in_history", "monitor_task_status"} <= set(offered["mon-task-names"])
     assert offered["mon-context-models"] == ["shop.Warehouse"]
     assert offered["mon-context-types"] == ["frozen <goods>"]
     assert "Europe/Berlin" in offered["mon-zones"]
     assert '<option value="frozen &lt;goods&gt;">' in page.content.decode()
     assert 'list="mon-task-names"' in page.content.decode()
+
+
+def test_the_form_offers_no_task_whose_runs_are_never_recorded(client: Client, monitoring_settings: Any) -> None:
+    monitoring_settings(NOT_RECORDED=["succeed", "fail"])
+    make_run("succeed")
+    never = {"tick_monitors", "dispatch_owed", "prune_history", "say_all_is_well", "succeed", "fail"}
+    assert never & set(client.get(ADD).context["datalists"]["mon-task-names"]) == set()
+    for name in never:
+        page = client.get(change_page(make_monitor(name, task_name=name)))
+        assert f"Runs of “{name}” are never recorded" in said(page)
 
 
 def test_the_form_says_who_is_told_when_no_address_is_written(client: Client, ada: User) -> None:

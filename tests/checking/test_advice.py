@@ -1,3 +1,5 @@
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -65,6 +67,25 @@ def test_a_name_that_never_ran_is_told_with_names_like_it(registered: tuple[str,
     assert words in sentence
 
 
+def test_a_name_that_is_never_recorded_is_told_whether_or_not_it_ran() -> None:
+    for _ in range(2):
+        monitor = Monitor(task_name="tick_monitors", schedule="@hourly")
+        (sentence,) = advice(monitor, NOW, (), ("a@example.com",), {"tick_monitors"})
+        assert sentence.startswith("Runs of “tick_monitors” are never recorded, so every check of it fails")
+        make_run("tick_monitors")
+
+
+def test_where_celery_is_used_it_is_told_that_its_tasks_are_known_once_they_have_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = "Celery's tasks are known once they have run, by their whole name"
+    monkeypatch.delitem(sys.modules, "celery", raising=False)
+    assert words not in advice_of(task_name="bake")[0]
+    monkeypatch.setitem(sys.modules, "celery", ModuleType("celery"))
+    assert words in advice_of(task_name="bake")[0]
+    assert words not in advice_of(("bake",), task_name="bake")[0]
+
+
 def test_names_of_the_history_are_near_names_too() -> None:
     make_run("daily_reports")
     (sentence,) = advice_of(task_name="daily_report")
@@ -93,6 +114,21 @@ def test_a_run_that_never_started_is_a_run_too() -> None:
 
 def test_a_name_is_not_near_itself() -> None:
     assert near_names("a_task", ["a_task", "b_task"]) == ["b_task"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("bake", ["orders.tasks.bake"]),
+        ("Bakes", ["orders.tasks.bake"]),
+        ("shop.tasks.Sync", ["sync"]),
+        ("orders.tasks.bak", ["orders.tasks.bake"]),
+        ("orders", []),
+        ("bill.", ["BILL", "Bill"]),
+    ],
+)
+def test_a_name_is_near_without_its_module_and_in_other_capitals(name: str, near: list[str]) -> None:
+    assert near_names(name, ["orders.tasks.bake", "sync", "BILL", "Bill"]) == near
 
 
 def test_types_come_from_the_data_of_the_installed_models(monitoring_settings: Any) -> None:

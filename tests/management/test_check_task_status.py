@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_what_the_columns_do_not_say_stands_below_them(config: Any) -> None:
     path = config(daily_report=GOOD, ingestor_session=GOOD | sessions)
     _, out, _ = check("--dry-run", config=path)
     assert "\ndaily_report: a run that never started is Queued, submitted 2" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("daily_reprt", "No run of “daily_reprt” is known, and Huey knows no task of that name. Did you mean"),
+        ("Report", "Did you mean “orders.tasks.report”"),
+        ("succeed", "No run of “succeed” is known yet. Huey knows a task of that name"),
+        ("tick_monitors", "Runs of “tick_monitors” are never recorded"),
+    ],
+)
+def test_a_name_that_never_ran_is_told_with_what_may_have_been_meant(config: Any, name: str, words: str) -> None:
+    make_run("orders.tasks.report")
+    make_run("daily_report", started_at=timezone.now() - timedelta(days=3))
+    out = check("--dry-run", config=config(daily_report=GOOD, **{name: GOOD}))[1]
+    assert f"\n{name}: {words}" in out if name != "Report" else words in out
+    assert "\ndaily_report: " not in out
 
 
 def test_times_of_a_configuration_are_in_the_time_zone_of_the_site(config: Any, settings: Any) -> None:

@@ -8,9 +8,11 @@ from django.core.management.base import CommandParser
 from monitoring.alerting.outbox import Dispatched
 from monitoring.alerting.words import written_hours
 from monitoring.backtest import Trial, trial_of
+from monitoring.checking.advice import no_run_of
 from monitoring.checking.health import problems
 from monitoring.checking.lookup import all_monitors, enabled_monitors, monitors_named
 from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.checking.suggestions import known_names
 from monitoring.management.backtesting import (
     add_back_test_options,
     refuse_nonsense,
@@ -30,10 +32,11 @@ from monitoring.management.plugin import (
     written,
 )
 from monitoring.models import Monitor, database_now
+from monitoring.tasks import recorded_names, unrecorded_names
 from monitoring.telling import tell
 from monitoring.tick import Judged, Round, check_config, check_monitors, judge_config, judge_monitors
 from monitoring.values.outcome import Verdict
-from monitoring.values.text import one_line
+from monitoring.values.text import one_line, storable_name
 
 
 class Command(PluginCommand):
@@ -118,8 +121,9 @@ class Command(PluginCommand):
             if judged is not None:
                 cells[1] = (self.style.SUCCESS if judged.outcome.is_as_expected else self.style.ERROR)(cells[1])
             self.stdout.write("  ".join(cells).rstrip())
+        never_recorded = _never_recorded(found)
         for judged in found.judged:
-            if said := _why(judged, zones.get(judged.name, "")):
+            if said := _why(judged, zones.get(judged.name, "")) or never_recorded.get(_task_name(judged)):
                 self.stdout.write(f"\n{one_line(judged.name)}: {said}")
         if mails.sent or mails.failed:
             self.stdout.write("")
@@ -144,6 +148,20 @@ def _why(judged: Judged, time_zone: str) -> str:
     if judged.outcome.reason or judged.outcome.run or not waiting:
         return one_line(judged.outcome.reason)
     return f"a run that never started is {waiting.status}, submitted {written(waiting.submitted_at, time_zone)}"
+
+
+def _never_recorded(found: Round) -> dict[str, str]:
+    """For each task that was not executed and of which no run is known: that, and what name may have been meant."""
+    names = {_task_name(judged) for judged in found.judged if judged.outcome.verdict is Verdict.NOT_EXECUTED}
+    if not names:
+        return {}
+    ran, registered, unrecorded = known_names(), recorded_names(), unrecorded_names()
+    unknown = names - set(ran)
+    return {name: one_line(no_run_of(name, registered, ran, unrecorded)) for name in unknown}
+
+
+def _task_name(judged: Judged) -> str:
+    return storable_name(judged.outcome.check.expectation.task_name)
 
 
 def _refuse_several(options: dict[str, Any]) -> None:
