@@ -19,6 +19,7 @@ RUNS_READ = 200  # the last ones of a task
 RUNS_READ_IN_ALL = 50_000
 RUNS_READ_AT_LEAST = 10
 NAMES_COUNTED = 1_000
+NONE_RECORDED = "No run is recorded yet: keep a worker running, and let it run a task"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,9 @@ def as_config(suggestions: Sequence[Suggestion]) -> dict[str, dict[str, Any]]:
 
 
 def how_many_said(number: int) -> str:
-    """`12 tasks have no monitor`."""
+    """`12 tasks have no monitor`; if it is none, one SQL statement tells whether any task ran."""
     if not number:
-        return "Every task that ever ran has a monitor"
+        return "Every task that ever ran has a monitor" if task_names(database_alias(), 1) else NONE_RECORDED
     return f"{number:,} tasks have no monitor" if number > 1 else "1 task has no monitor"
 
 

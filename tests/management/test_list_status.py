@@ -300,6 +300,11 @@ def test_where_each_task_has_a_monitor_that_is_said() -> None:
     assert (called.code, called.out) == (0, "Every task that ever ran has a monitor\n")
 
 
+def test_where_nothing_was_ever_recorded_no_task_is_said_to_have_a_monitor() -> None:
+    called = listed("--unmonitored")
+    assert called.out == "No run is recorded yet: keep a worker running, and let it run a task\n"
+
+
 def test_tasks_without_a_monitor_have_none_to_name() -> None:
     assert listed("--unmonitored", "--failing").code == 3
 

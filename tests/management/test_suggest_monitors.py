@@ -91,8 +91,15 @@ def test_an_unknown_name_ends_with_3_and_shows_near_ones_however_long_ago_they_r
     [((), "Name tasks, or use --unmonitored"), (("--unmonitored",), "Every task that ever ran has a monitor")],
 )
 def test_nothing_to_suggest_is_said(args: tuple[str, ...], said: str) -> None:
+    make_monitor(task_name="watched")
+    make_run("watched")
     called = suggested(*args)
     assert (called.code, called.out, called.said) == (3, "", said)
+
+
+def test_where_nothing_was_ever_recorded_that_is_said() -> None:
+    called = suggested("--unmonitored")
+    assert called.said == "No run is recorded yet: keep a worker running, and let it run a task"
 
 
 @pytest.mark.django_db(transaction=True)

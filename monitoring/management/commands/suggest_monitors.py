@@ -5,7 +5,14 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from monitoring.checking.history import near_names
-from monitoring.checking.suggestions import Suggestion, as_config, known_names, suggest, unmonitored
+from monitoring.checking.suggestions import (
+    Suggestion,
+    as_config,
+    how_many_said,
+    known_names,
+    suggest,
+    unmonitored,
+)
 from monitoring.management.plugin import CouldNotTell, PluginCommand
 from monitoring.management.terminal import INDENT, terminal
 from monitoring.models.monitor import default_time_zone
@@ -34,11 +41,7 @@ class Command(PluginCommand):
     def handle(self, **options: Any) -> None:
         names = list(dict.fromkeys([*options["names"], *(unmonitored() if options["unmonitored"] else [])]))
         if not names:
-            raise CouldNotTell(
-                "Every task that ever ran has a monitor"
-                if options["unmonitored"]
-                else "Name tasks, or use --unmonitored"
-            )
+            raise CouldNotTell(how_many_said(0) if options["unmonitored"] else "Name tasks, or use --unmonitored")
         found = list(suggest(names, _zone(options["time_zone"])))
         if unknown := [each.habit.task_name for each in found if not each.habit.runs]:
             known = known_names()
