@@ -128,6 +128,14 @@ def test_a_monitor_of_a_task_can_be_named_by_it_unless_there_are_several() -> No
     )
 
 
+def test_several_monitors_are_refused() -> None:
+    make_monitor("one")
+    make_monitor("two")
+    called = call("preview_alert", "--monitor=one", "--monitor=two")
+    assert (called.code, called.out) == (3, "")
+    assert called.said == "--monitor takes one monitor, not 2: preview each by itself"
+
+
 def test_an_unknown_monitor_ends_with_3_and_shows_near_names() -> None:
     make_monitor()
     called = call("preview_alert", monitor="dayly report")

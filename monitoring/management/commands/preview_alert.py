@@ -11,7 +11,7 @@ from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.checking.lookup import monitors_named
-from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json
+from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json, named
 from monitoring.models import Monitor, database_now
 from monitoring.telling import Preview, preview
 from monitoring.tick import judge_monitors
@@ -33,6 +33,8 @@ class Command(PluginCommand):
         parser.add_argument(
             "--monitor",
             metavar="NAME",
+            action="append",  # so that a second one is refused, not taken for the first
+            default=[],
             help="use the settings of this monitor and, if it fails now, what a check would find",
         )
         parser.add_argument("--kind", choices=KINDS, help="which mail; default: all kinds")
@@ -43,9 +45,11 @@ class Command(PluginCommand):
     def handle(self, **options: Any) -> None:
         if options["to"] and options["out"]:
             raise CouldNotTell("--to and --out exclude each other")
-        now = database_now()
+        names, now = named(options), database_now()
+        if len(names) > 1:
+            raise CouldNotTell(f"--monitor takes one monitor, not {len(names)}: preview each by itself")
         kinds = [options["kind"]] if options["kind"] else KINDS
-        previews = self._of_monitor(options["monitor"], now) if options["monitor"] else _samples(now)
+        previews = self._of_monitor(names[0], now) if names else _samples(now)
         mails = {kind: _render(kind, previews) for kind in kinds}
         if options["to"]:
             self._send(mails, options["to"])
