@@ -297,7 +297,8 @@ def test_itself_is_red_and_says_why(cause: Any) -> None:
     assert why in called.out
     assert why in called.said
     said = json.loads(check("--self", "--format=json").out)
-    assert (said["schema"], said["as_expected"], len(said["problems"])) == (1, False, 1)
+    assert (said["schema"], said["as_expected"], len(said["problems"])) == (2, False, 1)
+    assert said["problems"][0]["names"] == (["late one"] if cause is overdue_monitor else [])
 
 
 def test_checking_itself_checks_no_task_and_sends_nothing() -> None:

@@ -96,8 +96,8 @@ class Command(PluginCommand):
     def _check_itself(self, now: datetime, format: str) -> None:
         found = problems(now)
         if format == "json":
-            problem = [{"code": each.code, "text": each.text, "monitors": list(each.names)} for each in found]
-            self.print_json({"schema": 1, "as_expected": not found, "problems": problem})
+            problem = [{"code": each.code, "text": each.text, "names": list(each.names)} for each in found]
+            self.print_json({"schema": 2, "as_expected": not found, "problems": problem})
         elif not found:
             self.stdout.write(
                 self.style.SUCCESS("MONITORING OK - the worker is running, no monitor is overdue, no mail is stuck")
