@@ -38,7 +38,7 @@ class Conf:
     """Runs older than this are pruned, unless a monitor looks back further; 0 or None keeps all."""
 
     KEEP_INCIDENTS_DAYS: int | None = 365
-    """The same for closed incidents, and for alerts and messages."""
+    """The same for closed incidents, alerts, messages and outages of the monitor itself."""
 
     PING_URL: str = ""
     """Requested after each round while all is well; the service there tells people when requests stay away."""

@@ -1,6 +1,7 @@
 """The figures in Prometheus' formats. They come from the database: a process's own counters know no other process."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -9,7 +10,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from monitoring.checking.figures import Figures
+from monitoring.checking.health import OVERDUE_AFTER
+from monitoring.values.outage import DEAD_AFTER
 
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 K = TypeVar("K", bound=str)
 
 
@@ -32,7 +36,9 @@ def written(figures: Figures, accept: str) -> tuple[bytes, str]:
 def gauges(of: Figures) -> Iterator[Metric]:
     """Figures that are not known are left out."""
     yield _by("monitors", "Monitors by where they stand.", "state", of.monitors)
-    yield _gauge("monitors_overdue", "Monitors whose check is late by more than 5 minutes.", of.overdue)
+    yield _gauge(
+        "monitors_overdue", f"Monitors whose check is late by more than {OVERDUE_AFTER // MINUTE} minutes.", of.overdue
+    )
     yield _gauge("incidents_open", "Incidents that are open.", of.open_incidents)
     yield _by("runs_last_hour", "Runs first recorded within the last hour, by their status now.", "status", of.runs)
     yield _gauge("mails_unsent", "Alerts to an address, and mails, that wait to be written or sent.", of.unsent)
@@ -42,7 +48,8 @@ def gauges(of: Figures) -> Iterator[Metric]:
         yield _gauge("tick_age_seconds", "Time since the last round began that ended well.", of.since_tick)
     if of.round_took is not None:
         yield _gauge("round_duration_seconds", "How long that round took.", of.round_took)
-    yield _gauge("recorders_alive", "Processes that run tasks and said within 15 seconds that they live.", of.recorders)
+    alive = f"Processes that run tasks and said within {DEAD_AFTER // SECOND} seconds that they live."
+    yield _gauge("recorders_alive", alive, of.recorders)
     yield _gauge(
         "events_dropped", "Events of runs for which the memory of the known processes was too full.", of.dropped
     )

@@ -244,7 +244,7 @@ def _last_success(facts: Facts, evidence: Evidence) -> str:
     run = evidence.last_success
     if run is None:
         if len(evidence.runs) == RUNS_SHOWN:
-            return f"none among the task's last {evidence.looked_back} runs"
+            return f"none is known; at most its last {evidence.looked_back:,} runs were looked at"
         return "none is known" if evidence.runs else ""
     ended = run.finished_at or run.started_at or facts.check_time
     said = written_time(ended, zone_of(facts))

@@ -75,7 +75,8 @@ class Answering:
         if self.worker.may_judge():
             if lost := end_lost_runs(now, using):
                 event = {"event": "runs-lost", "runs": lost}
-                logger.warning("%d runs are over: their workers are dead", lost, extra=event)
+                runs = "1 run is over: its worker is" if lost == 1 else f"{lost} runs are over: their workers are"
+                logger.warning("%s dead", runs, extra=event)
             forget_the_dead(now, using)
             self._ask_about_losses(now, dead_workers(now, using))
         return was_silent

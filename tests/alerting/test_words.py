@@ -181,8 +181,8 @@ def test_after_a_recovery_the_data_is_fresh_again() -> None:
 
 def test_a_success_that_is_not_found_is_told_with_how_far_it_was_looked_for() -> None:
     assert dict(evidence_rows(make_facts(), found(run("Stopped"))))["Last success"] == "none is known"
-    rows = dict(evidence_rows(make_facts(), found(*[run("Stopped")] * RUNS_SHOWN, looked_back=500)))
-    assert rows["Last success"] == "none among the task's last 500 runs"
+    rows = dict(evidence_rows(make_facts(), found(*[run("Stopped")] * RUNS_SHOWN, looked_back=1000)))
+    assert rows["Last success"] == "none is known; at most its last 1,000 runs were looked at"
     assert "Last success" not in dict(evidence_rows(make_facts(), NOTHING))
 
 

@@ -388,19 +388,22 @@ def test_so_is_one_whose_start_was_written_by_other_means_until_its_end_was(writ
     assert statuses() == {"run": "Stopped"}
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"), [(1, "1 run is over: its worker is dead"), (2, "2 runs are over: their workers are dead")]
+)
 def test_lost_runs_are_said_once_and_nothing_where_none_were(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lost: int, said: str, writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writer.answering.worker, "unbroken_since", NOW - timedelta(days=10_000))
     writer.answering.worker.beat_at = database_now()
     writer._beat()
-    make_run(status="Running", worker="host:1:a")
-    make_run(status="Running", worker="host:1:a")
+    for _ in range(lost):
+        make_run(status="Running", worker="host:1:a")
     for _ in range(2):
         writer._beat()
     (record,) = caplog.records
-    assert record.getMessage() == "2 runs are over: their workers are dead"
-    assert (record.event, record.runs) == ("runs-lost", 2)
+    assert record.getMessage() == said
+    assert (record.event, record.runs) == ("runs-lost", lost)
 
 
 def test_the_runs_of_the_dead_are_asked_for_twice_after_each_death(

@@ -14,11 +14,11 @@ BAR = 30  # characters
 
 class Command(PluginCommand):
     help = (
-        "Deletes runs older than KEEP_RUNS_DAYS, and closed incidents, alerts and messages older than "
-        "KEEP_INCIDENTS_DAYS. Of each task's old runs the newest success and failure are kept, and so are "
-        "runs that are Running, that a monitor looks back on or that an incident cites. The worker does the same by "
-        "itself, for ten seconds every ten minutes; this command goes on until all is done, and may be interrupted at "
-        "any time."
+        "Deletes runs older than KEEP_RUNS_DAYS, and closed incidents, alerts, messages and outages of the monitor "
+        "itself older than KEEP_INCIDENTS_DAYS. Of each task's old runs the newest success and failure are kept, and "
+        "so are runs that are Running, that a monitor looks back on or that an incident cites. The worker does the "
+        "same by itself, for ten seconds every ten minutes; this command goes on until all is done, and may be "
+        "interrupted at any time."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
