@@ -158,8 +158,9 @@ def _found(shown: Lately) -> list[str]:
     if not shown.failed:
         return []
     mail = template_context(shown.facts, shown.evidence)
-    last_success = [f"{label}: {value}" for label, value in mail["evidence_rows"] if label == "Last success"]
-    return [mail["summary"], mail["error_line"], *last_success]
+    said = {label: f"{label}: {value}" for label, value in mail["evidence_rows"]}
+    # The summary is of the last check, the error of now.
+    return [mail["summary"], said.get("Since the check", ""), mail["error_line"], said.get("Last success", "")]
 
 
 def _facts_in_full(

@@ -27,6 +27,7 @@ from monitoring.management.unwatched import unwatched_as_table
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, MonitorState
 from monitoring.tick import tick
 from monitoring.values.facts import Facts
+from monitoring.values.run_event import WORKER_LOST
 from tests.factories import NOW, ago, make_monitor, make_run
 from tests.management.calling import Called, call
 
@@ -124,6 +125,21 @@ def test_what_was_found_stands_there_in_the_words_of_its_mail_with_the_last_good
         key: mail[key] for key in ("cause", "summary", "since", "error_line", "traceback")
     }
     assert evidence["last_success"]["started_at"] == ago(days=1).isoformat()
+
+
+def test_what_became_of_a_run_since_the_check_is_told_apart_from_what_the_check_found() -> None:
+    make_monitor(due_at=NOW)
+    run = make_run(status="Running", started_at=ago(minutes=2), worker="host:1:ab")
+    tick(NOW)
+    said, last_success = "  daily_report is still running after 2 min.", "  Last success: none is known"
+    assert table_at(NOW)[2:] == [said, last_success]
+    BackgroundTask.objects.filter(pk=run.pk).update(status="Stopped", errors=WORKER_LOST, finished_at=NOW)
+    assert table_at(NOW)[2:] == [
+        said,
+        "  Since the check: this run is Stopped",
+        f"  {WORKER_LOST}",
+        last_success,
+    ]
 
 
 def test_facts_that_cannot_be_read_leave_the_line_of_their_monitor() -> None:
