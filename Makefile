@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 help:
 	@echo 'make demo   sets up, runs example tasks in a real worker, checks them, and shows the mails'
-	@echo 'make run    serves the site and a worker in the foreground'
+	@echo 'make run    serves the site and a worker in the foreground; PORT=8000'
 	@echo 'make test   sets up, and runs lint, types, migrations in step and all tests'
 	@echo 'make faults kills workers, breaks mail servers and counts what arrives; 10 to 15 minutes'
 	@echo 'make outages stops queue and database for up to a minute, sets the clock, and counts what was lost and late; 5 minutes'
@@ -22,11 +22,15 @@ help:
 demo: .venv/ready .env
 	@$(BIN)/python manage.py demo
 
+# As the Procfile says, but without a line for each request: these would push the address out of sight.
+PORT ?= 8000
 run: .venv/ready .env
 	@$(BIN)/python manage.py migrate --verbosity 0
-	@echo 'http://127.0.0.1:8000/ - after `make demo` log in as admin, password admin;'
+	@echo 'http://127.0.0.1:$(PORT)/ - after `make demo` log in as admin, password admin;'
 	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
-	@PATH="$(CURDIR)/$(BIN):$$PATH" GUNICORN_CMD_ARGS='--bind=127.0.0.1:8000' honcho start
+	@trap : INT; export PATH="$(CURDIR)/$(BIN):$$PATH" SITE_URL='http://127.0.0.1:$(PORT)'; \
+	sed 's/ --access-logfile -//' Procfile | GUNICORN_CMD_ARGS='--bind=127.0.0.1:$(PORT)' honcho -f /dev/stdin start || \
+	test $$? -eq 130 || { echo 'If port $(PORT) is taken, choose another: make run PORT=8001'; exit 1; }
 
 # Each process of the tests has its own database and servers, and a file's tests stay together. Many wait for what they
 # started, so that four are quicker on two cores too.
