@@ -113,6 +113,16 @@ def test_the_readme_stays_short_and_shows_a_page_and_a_mail_in_both_looks() -> N
         assert f'srcset="docs/pages/{picture}-broken-dark.png"' in readme
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/developing.md"])
+def test_the_settings_to_copy_leave_out_nothing_that_a_check_asks_for(page: str, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(INSTALLED_APPS.*?)```", PAGES[page], re.DOTALL)
+    given: dict[str, Any] = {"BASE_DIR": tmp_path, "DATABASES": {"default": {}}}
+    exec(example, given)
+    assert given["HUEY"]["immediate"] is False
+    assert given["DATABASES"]["default"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert given.keys() >= {"EMAIL_TIMEOUT", "DEFAULT_FROM_EMAIL", "MONITORING"}
+
+
 @pytest.mark.django_db
 def test_the_terminal_in_the_readme_is_what_list_status_says() -> None:
     """Of the site that is in the pictures."""
