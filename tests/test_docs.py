@@ -25,6 +25,7 @@ from monitoring.models import Monitor, MonitorState
 from monitoring.recording import job
 from monitoring.tasks import monitor_task_status
 from monitoring.values.facts import AlertKind
+from project.demo.management.commands.demo import DAILY
 from tests.factories import make_monitor, make_run
 from tests.management.calling import call
 from tests.pageshots import build
@@ -218,6 +219,25 @@ def _where_no_mail_server_listens(settings: Any) -> str:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     return call("check_task_status", "--monitor", "hourly_data_sync").out
+
+
+@pytest.mark.django_db
+def test_the_first_monitor_in_the_docs_is_of_a_task_of_the_demo_and_nothing_about_it_is_odd() -> None:
+    table = PAGES["docs/admin.md"].split("| field | enter | why |")[1].split("\n\n")[0]
+    given = dict(re.findall(r"^\| ([\w ]+) \| `?([^`|]+)`? \|", table, re.MULTILINE))
+    assert given["Task"] in DAILY
+    make_run(given["Task"])
+    monitor = Monitor(
+        name=given["Name"],
+        task_name=given["Task"],
+        expected_statuses=[given["Expected statuses"]],
+        lookback_hours=float(given["Lookback hours"]),
+        schedule=given["Schedule"],
+        time_zone=given["Time zone"],
+        notify_to=["ops@example.com"],
+    )
+    monitor.full_clean()
+    assert advice(monitor, timezone.now(), [], []) == []
 
 
 @pytest.mark.django_db
