@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from django.db import OperationalError, ProgrammingError
-
-from monitoring.checking.context import problem_of, reading, runs_of
+from monitoring.checking.context import Context, by_context
 from monitoring.checking.outages import excuse
-from monitoring.checking.probe import ALL, Filter, Probe, newest, newest_submitted, place_in_time
+from monitoring.checking.probe import Filter, Probe, newest, newest_submitted, place_in_time
 from monitoring.models import database_alias
-from monitoring.values.context_model import find_context_model
 from monitoring.values.outcome import Check, Outcome, RunFacts, Verdict
 from monitoring.values.run_event import BEFORE_START
 
@@ -25,31 +22,17 @@ def evaluate(checks: Sequence[Check]) -> list[Outcome]:
     affect the others.
     """
     using = database_alias()
-    outcomes: dict[int, Outcome] = {}
-    for (model, with_type), places in _by_context(checks).items():
-        group = [checks[place] for place in places]
-        judged = _judge_in_context(group, model, with_type, using) if model else _judge(group, using, ALL)
-        outcomes.update(zip(places, judged, strict=True))
-    return excuse([outcomes[place] for place in range(len(checks))], using)
+    outcomes = by_context(checks, _context, lambda group, only: _judge(group, using, only), _not_judged, using)
+    return excuse(outcomes, using)
 
 
-def _by_context(checks: Sequence[Check]) -> dict[tuple[str, bool], list[int]]:
-    groups: dict[tuple[str, bool], list[int]] = {}
-    for place, check in enumerate(checks):
-        expectation = check.expectation
-        context = (expectation.context_model or "", expectation.context_type is not None)
-        groups.setdefault(context, []).append(place)
-    return groups
+def _context(check: Check) -> Context:
+    expectation = check.expectation
+    return Context(expectation.context_model or "", expectation.context_type is not None)
 
 
-def _judge_in_context(checks: Sequence[Check], model: str, with_type: bool, using: str) -> list[Outcome]:
-    try:
-        only = runs_of(find_context_model(model), with_type, using)
-        with reading(using):
-            return _judge(checks, using, only)
-    except (LookupError, ProgrammingError, OperationalError) as error:
-        reason = problem_of(model, error)
-        return [Outcome(check=check, verdict=Verdict.NOT_JUDGED, reason=reason) for check in checks]
+def _not_judged(check: Check, reason: str) -> Outcome:
+    return Outcome(check=check, verdict=Verdict.NOT_JUDGED, reason=reason)
 
 
 def _judge(checks: Sequence[Check], using: str, only: Filter) -> list[Outcome]:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, ProgrammingError
 from django.db.models.functions import Left, Right
 
-from monitoring.checking.context import problem_of, reading, runs_of
+from monitoring.checking.context import by_context
 from monitoring.checking.probe import ALL, Filter, Probe, newest_completed, newest_runs
-from monitoring.checking.runs import EVER_SINCE
+from monitoring.checking.runs import EVER_SINCE, context_of
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
 from monitoring.values.cause import is_about_unstarted
-from monitoring.values.context_model import find_context_model
 from monitoring.values.evidence import RUNS_SHOWN, Evidence, usual_duration
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
@@ -96,7 +94,9 @@ def gather_cases(cases: Sequence[Case], now: datetime) -> list[Evidence]:
 
 
 def _gather(cases: Sequence[Case], now: datetime, using: str) -> list[Evidence]:
-    runs = _runs(cases, using)
+    runs = by_context(
+        cases, lambda case: context_of(case.facts), lambda group, only: _runs(group, using, only), _not_queried, using
+    )
     deciding = [_deciding(case.facts, found.last) for case, found in zip(cases, runs, strict=True)]
     errors = _errors({run for run in deciding if run}, using)
     dependents = _newest_by_name(
@@ -108,28 +108,12 @@ def _gather(cases: Sequence[Case], now: datetime, using: str) -> list[Evidence]:
     ]
 
 
-def _runs(cases: Sequence[Case], using: str) -> list[Runs]:
-    groups: dict[tuple[str, bool], list[int]] = {}
-    for place, case in enumerate(cases):
-        groups.setdefault((case.facts.context_model, bool(case.facts.context_type)), []).append(place)
-    found: dict[int, Runs] = {}
-    for (model, with_type), places in groups.items():
-        probes = [cases[place].probe for place in places]
-        asked = _in_context(probes, model, with_type, using) if model else _asked(probes, using, ALL)
-        found |= dict(zip(places, asked, strict=True))
-    return [found[place] for place in range(len(cases))]
+def _not_queried(case: Case, problem: str) -> Runs:
+    return Runs(problem=problem)
 
 
-def _in_context(probes: Sequence[Probe], model: str, with_type: bool, using: str) -> list[Runs]:
-    try:
-        only = runs_of(find_context_model(model), with_type, using)
-        with reading(using):
-            return _asked(probes, using, only)
-    except (LookupError, ProgrammingError, OperationalError) as error:
-        return [Runs(problem=problem_of(model, error))] * len(probes)
-
-
-def _asked(probes: Sequence[Probe], using: str, only: Filter) -> list[Runs]:
+def _runs(cases: Sequence[Case], using: str, only: Filter) -> list[Runs]:
+    probes = [case.probe for case in cases]
     among = None if only is ALL else LOOKED_BACK
     last = newest_runs(probes, using, only, started=USUAL_AMONG, unstarted=WAITING_SHOWN, among=among)
     success = {place: _newest_completed(runs) for place, runs in enumerate(last)}

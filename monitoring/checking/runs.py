@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import DatabaseError
-
-from monitoring.checking.context import reading, runs_of
-from monitoring.checking.probe import ALL, Filter, Probe, newest_runs, place_in_time
+from monitoring.checking.context import Context, by_context
+from monitoring.checking.probe import Filter, Probe, newest_runs, place_in_time
 from monitoring.models import BackgroundTask, Monitor, database_alias
-from monitoring.values.context_model import find_context_model
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.text import storable_name
@@ -40,25 +37,24 @@ def last_runs_of(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
 
     Takes two SQL statements for each context model, counted twice if asked for both with and without a type.
     """
-    groups: dict[tuple[str, bool], list[int]] = {}
-    for place, monitor in enumerate(monitors):
-        groups.setdefault((monitor.context_model, bool(monitor.context_type)), []).append(place)
-    found: dict[int, LastRuns] = {}
-    for places in groups.values():
-        found |= zip(places, _last_runs([monitors[place] for place in places], limit), strict=True)
-    return [found[place] for place in range(len(monitors))]
-
-
-def _last_runs(monitors: Sequence[Monitor], limit: int) -> list[LastRuns]:
-    """For monitors that share a context model and either all have a context type or all have none."""
     using = database_alias()
+    return by_context(
+        monitors, context_of, lambda group, only: _last_runs(group, limit, using, only), _not_queried, using
+    )
+
+
+def context_of(watched: Monitor | Facts) -> Context:
+    """What its runs are looked for in."""
+    return Context(watched.context_model, bool(watched.context_type))
+
+
+def _not_queried(monitor: Monitor, problem: str) -> LastRuns:
+    return LastRuns(problem=problem)
+
+
+def _last_runs(monitors: Sequence[Monitor], limit: int, using: str, only: Filter) -> list[LastRuns]:
     probes = [Probe(each.task_name, EVER_SINCE, END_OF_TIME, each.context_type) for each in monitors]
-    try:
-        with reading(using):
-            found = newest_runs(probes, using, only_of(monitors[0], using), started=limit, unstarted=limit)
-            return [LastRuns(tuple(runs[:limit])) for runs in found]
-    except (LookupError, DatabaseError) as error:
-        return [LastRuns(problem=str(error).partition("\n")[0])] * len(monitors)
+    return [LastRuns(tuple(runs[:limit])) for runs in newest_runs(probes, using, only, started=limit, unstarted=limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +91,3 @@ def start_of(task_name: str, number: int, until: datetime, using: str) -> dateti
     runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(task_name), started_at__lte=until)
     starts = runs.order_by("-started_at", "-id").values_list("started_at", flat=True)
     return next(iter(starts[number - 1 : number]), None)
-
-
-def only_of(monitor: Monitor | Facts, using: str) -> Filter:
-    """The filter for runs of its context. Raises LookupError if those cannot be queried."""
-    if not monitor.context_model:
-        return ALL
-    return runs_of(find_context_model(monitor.context_model), bool(monitor.context_type), using)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError
-
-from monitoring.checking.context import reading
+from monitoring.checking.context import NotQueried, runs_of
 from monitoring.checking.probe import Probe, started_in
-from monitoring.checking.runs import EVER_SINCE, only_of, start_of
+from monitoring.checking.runs import EVER_SINCE, context_of, start_of
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.facts import Facts
 from monitoring.values.run_event import RunStatus
@@ -60,9 +58,9 @@ def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask 
     since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
     probe = Probe(facts.task_name, since, before, facts.context_type)
     try:
-        with reading(using):
-            (runs,) = started_in([probe], using, only_of(facts, using), limit=LOOKED_BACK)
-    except (LookupError, DatabaseError):
+        with runs_of(context_of(facts), using) as only:
+            (runs,) = started_in([probe], using, only, limit=LOOKED_BACK)
+    except NotQueried:
         return None
     good = next((run.id for run in runs if run.status == RunStatus.COMPLETED), None)
     return BackgroundTask.objects.using(using).filter(pk=good).first() if good else None

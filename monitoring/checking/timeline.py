@@ -11,11 +11,9 @@ from itertools import islice, takewhile
 from math import ceil
 from statistics import median
 
-from django.db import DatabaseError
-
-from monitoring.checking.context import reading
-from monitoring.checking.probe import ALL, Probe, newest_unstarted, place_in_time, started_in
-from monitoring.checking.runs import only_of, start_of
+from monitoring.checking.context import NotQueried, runs_of
+from monitoring.checking.probe import ALL, Filter, Probe, newest_unstarted, place_in_time, started_in
+from monitoring.checking.runs import context_of, start_of
 from monitoring.models import Alert, Incident, Monitor, database_alias
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
@@ -126,13 +124,12 @@ def suiting(monitor: Monitor, now: datetime) -> Span:
 def timeline(monitor: Monitor, since: datetime, until: datetime) -> Timeline:
     """What happened from `since` to `until`, which is now: what is not over reaches up to it."""
     incidents = _incidents(monitor, since)
-    found = _Found(problem="")
     using = database_alias()
     try:
-        with reading(using):
-            found = _runs(monitor, since, until, using)
-    except (LookupError, DatabaseError) as error:
-        found = _Found(problem=str(error).partition("\n")[0])
+        with runs_of(context_of(monitor), using) as only:
+            found = _runs(monitor, since, until, using, only)
+    except NotQueried as error:
+        found = _Found(problem=str(error))
     sampled = tuple(Bar((run,), stands_for_others=True) for run in found.sampled)
     return Timeline(
         since=since,
@@ -176,8 +173,7 @@ class _Found:
     problem: str = ""
 
 
-def _runs(monitor: Monitor, since: datetime, until: datetime, using: str) -> _Found:
-    only = only_of(monitor, using)
+def _runs(monitor: Monitor, since: datetime, until: datetime, using: str, only: Filter) -> _Found:
     oldest = start_of(monitor.task_name, RUNS_KNOWN, until, using)
     # Runs that began up to a span's length earlier may reach into the span.
     reach = since - (until - since)

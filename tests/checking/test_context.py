@@ -1,16 +1,23 @@
 import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
 import pytest
-from django.db import OperationalError, models
+from django.db import OperationalError, connection, connections, models, transaction
 
+from monitoring.checking import probe
 from monitoring.checking.evaluation import evaluate
+from monitoring.checking.evidence import gather_about
+from monitoring.checking.runs import last_runs
+from monitoring.checking.timeline import timeline
+from monitoring.models import Monitor, database_alias
 from monitoring.values.outcome import Check, Outcome, Verdict
 from monitoring.values.run_event import RunStatus
 from project.demo.models import CollectorSession, IngestorSession
 from tests.app.models import BondedWarehouse, Closing, Customer, Shipment, Warehouse
-from tests.factories import NOW, ago, make_expectation, make_run
+from tests.factories import NOW, ago, make_expectation, make_facts, make_monitor, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -321,10 +328,37 @@ def test_a_model_that_is_read_from_a_replica_is_at_home_with_the_runs(settings: 
     assert outcome.is_as_expected
 
 
-def test_trouble_with_the_database_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(*args: Any) -> None:
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda monitor: evaluate([Check(make_expectation(context_model=INGESTOR), at=NOW)]),
+        lambda monitor: last_runs(monitor, 5),
+        lambda monitor: timeline(monitor, ago(days=1), NOW),
+        lambda monitor: gather_about(monitor, make_facts(context_model=INGESTOR), NOW),
+    ],
+)
+def test_trouble_with_the_database_is_no_trouble_with_a_context(
+    ask: Callable[[Monitor], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*args: Any, **options: Any) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr("monitoring.checking.evaluation.newest", locked)
+    monitor = make_monitor(context_model=INGESTOR)
+    monkeypatch.setattr(probe, "_newest", locked)
+    monkeypatch.setattr(connections[database_alias()], "is_usable", lambda: False)
     with pytest.raises(OperationalError, match="locked"):
-        evaluate([Check(make_expectation(context_model=INGESTOR), at=NOW)])
+        ask(monitor)
+
+
+@pytest.mark.on_servers
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("around", [transaction.atomic, nullcontext])
+def test_a_connection_that_is_cut_is_no_verdict(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*args: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr("monitoring.checking.evaluation.newest", cut)
+    with pytest.raises(OperationalError, match="terminating connection"), around():
+        judge(INGESTOR)
+    connection.close()
