@@ -111,7 +111,7 @@ def tick(now: datetime, steps: Sequence[Period] = ()) -> Round:
     plan_new(using)
     outage = own_up(last, now, superusers, steps)
     judged: list[Judged] = []
-    while batch := check_due_batch(now, superusers, steps=steps).judged:
+    while batch := check_due_batch(now, superusers, BATCH, steps).judged:
         judged += batch
     close_unwatched(now, using)
     reminded = remind(now, superusers)
@@ -145,9 +145,7 @@ def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], st
     return _logged(found)
 
 
-def check_due_batch(
-    now: datetime, superusers: tuple[str, ...], size: int = BATCH, steps: Sequence[Period] = ()
-) -> Round:
+def check_due_batch(now: datetime, superusers: tuple[str, ...], size: int, steps: Sequence[Period] = ()) -> Round:
     """Checks up to `size` due monitors in one transaction; returns an empty round if none was left to claim."""
     using = database_alias()
     with transaction.atomic(using=using, durable=True):
@@ -160,14 +158,21 @@ def check_due_batch(
 
 
 def check_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:
-    """Checks these monitors by hand, disabled and snoozed ones too: as of now, without changing their plan."""
+    """Checks these monitors by hand, disabled and snoozed ones too: as of now, without changing their plan.
+
+    They are checked in batches, in the order of their ids.
+    """
     using, superusers = database_alias(), superuser_addresses()
     plan_new(using)
-    with transaction.atomic(using=using, durable=True):
-        claimed = claim_named(list(monitors), now, using)
-        found = _check(claimed, superusers, now, using)
-        note_checked(claimed, now, using)
-    return _logged(found)
+    named = sorted(monitors, key=lambda monitor: monitor.pk)
+    judged: list[Judged] = []
+    for start in range(0, len(named), BATCH):
+        with transaction.atomic(using=using, durable=True):
+            claimed = claim_named(named[start : start + BATCH], now, using)
+            found = _check(claimed, superusers, now, using)
+            note_checked(claimed, now, using)
+        judged += _logged(found).judged
+    return Round(tuple(judged))
 
 
 def judge_monitors(monitors: Iterable[Monitor], now: datetime) -> Round:

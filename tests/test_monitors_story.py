@@ -400,12 +400,16 @@ def test_batches_are_taken_until_nothing_is_due(monkeypatch: pytest.MonkeyPatch)
     for number in range(7):
         make_monitor(f"monitor {number}", due_at=DUE)
     sizes = []
-    whole = story.check_due_batch
-    monkeypatch.setattr(
-        story, "check_due_batch", lambda *due, **_: sizes.append(len((r := whole(*due, 3)).judged)) or r
-    )
+    whole = story._check
+    monkeypatch.setattr(story, "BATCH", 3)
+    monkeypatch.setattr(story, "_check", lambda due, *rest: sizes.append(len(due)) or whole(due, *rest))
     assert len(tick(DUE).judged) == 7
     assert sizes == [3, 3, 1, 0]
+    sizes.clear()
+    by_hand = check_monitors(Monitor.objects.order_by("-name"), DUE + timedelta(hours=1))
+    assert [judged.name for judged in by_hand.judged] == [f"monitor {number}" for number in range(7)]
+    assert len(by_hand.announcements) == 7
+    assert sizes == [3, 3, 1]
 
 
 def test_a_round_takes_as_many_statements_for_one_monitor_as_for_fifty(django_assert_max_num_queries: Any) -> None:
