@@ -130,6 +130,36 @@ def test_a_check_waits_for_a_reminder_of_its_incident_and_does_not_say_the_same_
     assert Delivery.objects.count() == 2
 
 
+def test_a_check_that_waits_for_an_edit_judges_what_was_edited() -> None:
+    monitor = Monitor.objects.order_by("id")[0]
+    is_edited, judged = Event(), []
+
+    def edit() -> None:
+        monitor.task_name, monitor.lookback_hours = "renamed", 3
+        with transaction.atomic():
+            monitor.save()
+            is_edited.set()
+            wait_for(is_waited_for)
+
+    def is_waited_for() -> bool:
+        """SQLite has one write lock, which the check asks for before it reads."""
+        if connection.vendor == "sqlite":
+            return True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            return cursor.fetchone() is not None
+
+    def check() -> None:
+        assert is_edited.wait(10)
+        judged.extend(check_monitors([monitor], timezone.now()).judged)
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(in_thread, work) for work in (edit, check)]:
+            done.result()
+    (expectation,) = [each.outcome.check.expectation for each in judged]
+    assert (expectation.task_name, expectation.lookback_hours) == ("renamed", 3)
+
+
 def test_an_edit_waits_for_a_check_of_its_monitor_instead_of_both_for_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

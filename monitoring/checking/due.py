@@ -157,7 +157,11 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
 
 def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """Claims these monitors, to be judged as of now; waits for any worker that has claimed them."""
-    return _due(_read("JOIN", _NAMED, _LOCK, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
+    states = MonitorState.objects.using(using).filter(monitor__in=among([monitor.pk for monitor in monitors], using))
+    # Locked first and read then: PostgreSQL reads only the rows that it locks as they are after the wait, not the
+    # monitors beside them, which may have been edited meanwhile.
+    list(states.select_for_update().order_by("monitor_id").values_list("pk"))
+    return _due(_read("JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
