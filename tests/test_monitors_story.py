@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 from freezegun import freeze_time
 
 from monitoring.alerting.composing import compose
@@ -22,6 +23,12 @@ pytestmark = pytest.mark.django_db
 
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 DUE = DAY + timedelta(hours=8, minutes=35)
+
+
+@pytest.fixture(autouse=True)
+def what_is_saved_while_time_is_frozen_is_saved_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else PostgreSQL's clock would go on."""
+    monkeypatch.setattr("monitoring.models.monitor.database_now", timezone.now)
 
 
 def at(hours: int, minutes: int = 0, days: int = 0) -> datetime:

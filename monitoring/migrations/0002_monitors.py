@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import django.utils.timezone
 import monitoring.models.monitor
 from django.db import migrations, models
 
@@ -96,7 +97,7 @@ class Migration(migrations.Migration):
                         verbose_name="failing checks in a row before the first mail",
                     ),
                 ),
-                ("changed_at", models.DateTimeField(auto_now=True)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
                 "ordering": ["name"],

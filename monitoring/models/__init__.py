@@ -1,10 +1,6 @@
-from datetime import datetime
-
-from django.db import connections, router
-from django.utils import timezone
-
 from monitoring.models.alert import Alert, Delivery, Message
 from monitoring.models.background_task import BackgroundTask
+from monitoring.models.database import database_alias, database_now
 from monitoring.models.heartbeat import Heartbeat
 from monitoring.models.incident import Incident
 from monitoring.models.monitor import DependentTask, Monitor, MonitorState, Repeat
@@ -25,19 +21,3 @@ __all__ = [
     "database_alias",
     "database_now",
 ]
-
-
-def database_alias() -> str:
-    """The database that holds all of this app's tables."""
-    return router.db_for_write(BackgroundTask)
-
-
-def database_now() -> datetime:
-    """The current time by the database's clock, which all hosts share. With SQLite it is the host's clock."""
-    connection = connections[database_alias()]
-    if connection.vendor != "postgresql":
-        return timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        (now,) = cursor.fetchone()
-    return now

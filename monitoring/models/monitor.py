@@ -9,6 +9,7 @@ from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
+from monitoring.models.database import database_now
 from monitoring.values.expectation import (
     ADDRESS_MAX,
     MAX_LOOKBACK_HOURS,
@@ -63,7 +64,8 @@ class Monitor(models.Model):
     alert_after = models.PositiveSmallIntegerField(
         "failing checks in a row before the first mail", default=1, db_default=1, validators=[MinValueValidator(1)]
     )
-    changed_at = models.DateTimeField(auto_now=True, editable=False)
+    # By the database's clock: see `note_edit`. The default is for bulk_create, which sends no signal.
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         ordering = ["name"]
@@ -201,14 +203,12 @@ _SCHEDULED = ("schedule", "time_zone")
 
 
 @receiver(pre_save, sender=Monitor)
-def note_edit(instance: Monitor, raw: bool, using: str, update_fields: Collection[str] | None, **_: Any) -> None:
-    """Replans the checks, from now on, if what the monitor watches has changed, or when.
+def note_edit(instance: Monitor, using: str, update_fields: Collection[str] | None, **_: Any) -> None:
+    """Notes when that was, and replans the checks from then on if what the monitor watches has changed, or when.
 
     If it watches something else, its incident ends without a word, since it was about something that nobody watches any
     more. A signal, since loaddata saves rows without calling `save`.
     """
-    if raw:
-        instance.changed_at = timezone.now()  # the file says when it was changed elsewhere
     before = Monitor.objects.using(using).filter(pk=instance.pk).values(*_WATCHED, *_SCHEDULED).first() or {}
     saved = before.keys() if update_fields is None else before.keys() & update_fields
     changed = {name for name in saved if before[name] != getattr(instance, name)}
@@ -220,6 +220,7 @@ def note_edit(instance: Monitor, raw: bool, using: str, update_fields: Collectio
         instance.incidents.using(using).filter(closed_at=None).update(closed_at=Now())
     elif changed:
         state.update(next_check_at=None)
+    instance.changed_at = database_now()  # compared with due moments, which are due by that clock too
 
 
 @receiver(post_save, sender=Monitor)

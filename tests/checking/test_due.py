@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core import serializers
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from freezegun import freeze_time
 
 from monitoring.checking.due import among, claim_due, claim_named, look_at, plan_new
 from monitoring.checking.incidents import lasting, wishes_of
-from monitoring.models import Incident, Monitor, MonitorState, database_alias
+from monitoring.models import Incident, Monitor, MonitorState, database_alias, database_now
 from monitoring.tick import remind, tick
 from tests.factories import NOW, ago, make_monitor
 
@@ -113,6 +115,24 @@ def test_many_new_monitors_are_planned_some_at_a_time(monkeypatch: pytest.Monkey
     for monitor in monitors:
         planned = MonitorState.objects.get(monitor=monitor).next_check_at
         assert planned == (monitor.parsed_schedule().next_after(monitor.changed_at) if monitor.enabled else None)
+
+
+@pytest.mark.on_servers
+def test_a_monitor_is_planned_from_when_the_database_says_that_it_was_saved_whatever_the_host_s_clock_says() -> None:
+    began = database_now()
+    with freeze_time(began + timedelta(days=400)):
+        made = make_monitor("made", schedule="@hourly")
+        edited = make_monitor("edited", schedule="@daily")
+        edited.schedule = "@hourly"
+        edited.save(update_fields=["schedule"])
+        loaded = make_monitor("loaded", schedule="@hourly")
+        (row,) = serializers.deserialize("json", serializers.serialize("json", [loaded]))
+        row.save()
+    plan_new(database_alias())
+    for monitor in Monitor.objects.select_related("state"):
+        assert began < monitor.changed_at < database_now()
+        assert monitor.state.next_check_at == monitor.parsed_schedule().next_after(monitor.changed_at)
+    assert made.changed_at == Monitor.objects.get(name="made").changed_at
 
 
 def test_keys_as_one_parameter_find_the_same_rows() -> None:
