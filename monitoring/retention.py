@@ -14,9 +14,9 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Coalesce
 
 from monitoring.checking.due import among
+from monitoring.checking.ids import RECORDED_AT, ids_before
 from monitoring.conf import conf
 from monitoring.models import Alert, BackgroundTask, Delivery, Incident, Message, Monitor, Outage, database_alias
 from monitoring.values.expectation import MAX_LOOKBACK_HOURS
@@ -105,7 +105,7 @@ def prune_runs(
     old = runs.exclude(_alive_since(before)).exclude(status=RunStatus.RUNNING).exclude(Exists(cited))
     for since, names in longer:
         old = old.exclude(_alive_since(since), task_name__in=names)
-    first, end = _span(runs, Coalesce("submitted_at", "started_at", "finished_at"), before)
+    first, end = ids_before(runs, RECORDED_AT, before)
     newest: dict[tuple[str, str], int] = {}
     for after, until in _spans(runs, first - 1, end, RUNS_LOOKED_AT):
         endings = runs.filter(pk__gt=after, pk__lte=until, status__in=ENDINGS)
@@ -151,29 +151,11 @@ def _alive_since(instant: datetime) -> Q:
 
 def _prune(old: QuerySet[Any], born: Combinable, before: datetime, remove: Remove) -> Iterator[Step]:
     rows = old.model._default_manager.using(old.db)
-    first, end = _span(rows, born, before)
+    first, end = ids_before(rows, born, before)
     for low, high in _spans(rows, first - 1, end, RECORDS_AT_ONCE):
         with transaction.atomic(using=old.db):
             removed = remove(old.filter(pk__gt=low, pk__lte=high).only("pk"))
         yield Step(str(old.model._meta.verbose_name_plural), removed, (high - first + 1) / (end - first))
-
-
-def _span(rows: QuerySet[Any], born: Combinable, before: datetime) -> tuple[int, int]:
-    """The first id of all, and the first of those born at or after `before`, by bisection over the primary key.
-
-    Ids are in the order of time, or nearly so: each row is looked at again before it is removed.
-    """
-    dated = rows.annotate(born=born).exclude(born=None).values_list("pk", "born").order_by("pk")
-    ends = dated.first(), dated.last()
-    if not (ends[0] and ends[1]):
-        return 0, 0
-    first = low = ends[0][0]
-    high = ends[1][0] + 1
-    while low < high:
-        middle = (low + high) // 2
-        found = dated.filter(pk__gte=middle).first()
-        low, high = (found[0] + 1, high) if found and found[1] < before else (low, middle)
-    return first, low
 
 
 def _spans(rows: QuerySet[Any], after: int, end: int, size: int) -> Iterator[tuple[int, int]]:

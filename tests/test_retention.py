@@ -170,16 +170,6 @@ def test_no_statement_passes_over_rows_by_their_number_or_deletes_them_one_by_on
     assert all("BETWEEN" in each or " > " in each or "IN (SELECT" in each for each in deletes)
 
 
-def test_the_oldest_young_run_is_found_by_bisection() -> None:
-    runs_of("often", *[("Completed", 200 - day) for day in range(200)])
-    runs = BackgroundTask.objects.all()
-    with CaptureQueriesContext(connection) as asked:
-        first, end = retention._span(runs, retention.Coalesce("submitted_at", "started_at"), ago(days=90))
-    assert first == runs.earliest("pk").pk
-    assert end == runs.filter(submitted_at__gte=ago(days=90)).earliest("pk").pk
-    assert len(asked) <= 2 + 8
-
-
 def test_young_runs_alone_and_no_runs_at_all_are_nothing_to_do() -> None:
     assert prune_all() == 0
     runs_of("often", ("Completed", 2), ("Completed", 1))

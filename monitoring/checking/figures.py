@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Min, Sum
-from django.db.models.functions import Coalesce
 
 from monitoring.checking.health import GAVE_UP_WITHIN, overdue_monitors
+from monitoring.checking.ids import RECORDED_AT, ids_before
 from monitoring.checking.standing import Stands, counted
 from monitoring.models import BackgroundTask, Delivery, Heartbeat, Incident, Message, database_alias
 from monitoring.models.heartbeat import TICK
@@ -63,25 +63,9 @@ def figures(now: datetime) -> Figures:
 
 def _runs(since: datetime, using: str) -> dict[RunStatus, int]:
     runs = BackgroundTask.objects.using(using).order_by()
-    counts = dict(runs.filter(pk__gte=_first_run(since, using)).values_list("status").annotate(Count("pk")))
+    _, first = ids_before(runs, RECORDED_AT, since)
+    counts = dict(runs.filter(pk__gte=first).values_list("status").annotate(Count("pk")))
     return {status: counts.get(status, 0) for status in RunStatus}
-
-
-def _first_run(since: datetime, using: str) -> int:
-    """The id from which on runs were recorded since then, found by bisection over the primary key.
-
-    Ids are in the order in which runs were first recorded; no index covers those times.
-    """
-    recorded_at = Coalesce("submitted_at", "started_at", "finished_at")
-    dated = BackgroundTask.objects.using(using).annotate(recorded_at=recorded_at).exclude(recorded_at=None)
-    rows = dated.order_by("pk").values_list("pk", "recorded_at")
-    first, last = rows.first(), rows.last()
-    low, high = (first[0], last[0] + 1) if first and last else (0, 0)
-    while low < high:
-        middle = (low + high) // 2
-        found = rows.filter(pk__gte=middle).first()
-        low, high = (found[0] + 1, high) if found and found[1] < since else (low, middle)
-    return low
 
 
 def _mails(now: datetime, using: str) -> dict[str, Any]:
