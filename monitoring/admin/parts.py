@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
@@ -19,6 +18,7 @@ from monitoring.models import Incident, Monitor
 from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.values.facts import AlertKind, Facts
 from monitoring.values.text import written_span
+from monitoring.values.zone import zone_named
 
 MESSAGE_TONES = {
     MessageState.PENDING: "idle",
@@ -60,10 +60,7 @@ def lasted(started_at: datetime | None, finished_at: datetime | None) -> str:
 
 
 def zone_of(monitor: Monitor) -> tzinfo:
-    try:
-        return ZoneInfo(monitor.time_zone)
-    except (ValueError, ZoneInfoNotFoundError):  # the row is corrupt, or this host knows fewer zones
-        return timezone.get_default_timezone()
+    return zone_named(monitor.time_zone)
 
 
 def overview_link(monitor: Monitor | None, text: str, site: str) -> SafeString | str:

@@ -2,9 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from django.utils import timezone
+from zoneinfo import ZoneInfo
 
 from monitoring.values.cause import Cause, cause_of, last_before
 from monitoring.values.evidence import NOTHING, RUNS_SHOWN, Evidence
@@ -12,6 +10,7 @@ from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunStatus
 from monitoring.values.text import error_line, head, one_line, written_span
+from monitoring.values.zone import zone_named
 
 REASON_MAX = 500  # characters
 ERROR_LINE_MAX = 300  # characters
@@ -67,15 +66,6 @@ def written_hours(hours: float) -> str:
 
 def zone_of(facts: Facts) -> ZoneInfo:
     return zone_named(facts.time_zone)
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """The site's time zone for an empty name, and for one that cannot be read."""
-    try:
-        return ZoneInfo(name) if name else timezone.get_default_timezone()
-    # The row is corrupt, or this host knows fewer zones than the one where the zone was chosen.
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return timezone.get_default_timezone()
 
 
 def summary_of(facts: Facts, evidence: Evidence = NOTHING) -> str:

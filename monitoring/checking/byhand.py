@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from monitoring.checking.due import plan_new
 from monitoring.checking.incidents import acknowledge as take_on
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
+from monitoring.values.zone import zone_named
 
 MORNING = time(8, 0)
 
@@ -43,10 +42,7 @@ def snooze_until_morning(monitors: Sequence[Monitor], now: datetime) -> list[Mon
 
 def tomorrow_morning(now: datetime, zone: str) -> datetime:
     """08:00 on the zone's next calendar day, in UTC."""
-    try:
-        local_zone = ZoneInfo(zone)
-    except (ValueError, ZoneInfoNotFoundError):  # since it was saved, the row was corrupted or the host lost the zone
-        local_zone = timezone.get_default_timezone()
+    local_zone = zone_named(zone)
     tomorrow = now.astimezone(local_zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, MORNING, tzinfo=local_zone).astimezone(UTC)
 

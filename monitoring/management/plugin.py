@@ -20,12 +20,13 @@ from typing import Any, NoReturn, TextIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.db import Error as DatabaseError
 
-from monitoring.alerting.words import written_time, zone_named
+from monitoring.alerting.words import written_time
 from monitoring.checking.lookup import UnknownMonitors
 from monitoring.management.terminal import is_unicode
 from monitoring.values.expectation import ConfigError, Expectation, parse_json
 from monitoring.values.outcome import RunFacts
 from monitoring.values.text import one_line, plain_lines
+from monitoring.values.zone import zone_named
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 # As SQLite and PostgreSQL say it.
