@@ -58,7 +58,10 @@ def counted(using: str) -> dict[Stands, int]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`since` is when the current standing began, None if not known; `last_run` is the newest run of any age."""
+    """`since` is when the current standing began, None if not known.
+
+    `last_run` is the newest run that started, of its context if it has one, within the last ten years.
+    """
 
     monitor: Monitor
     state: MonitorState

@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from monitoring.checking.standing import Standing, Stands, standings
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.tick import check_monitors, tick
+from monitoring.values.expectation import MAX_LOOKBACK_HOURS
 from tests.app.models import Shipment
 from tests.factories import NOW, ago, make_monitor, make_run
 
@@ -111,8 +112,11 @@ def test_a_schedule_that_cannot_be_read_has_none() -> None:
 # The last run
 
 
-def test_the_last_run_is_the_newest_of_any_age() -> None:
+def test_the_last_run_is_the_newest_that_started_in_ten_years() -> None:
     monitor = make_monitor()
+    make_run(started_at=ago(hours=MAX_LOOKBACK_HOURS + 1))
+    make_run(status="Queued", started_at=None, submitted_at=NOW)
+    assert standing_of(monitor).last_run is None
     make_run(started_at=ago(days=400))
     newest = make_run(status="Stopped", started_at=ago(days=300))
     make_run("another task")
