@@ -5,19 +5,22 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 from monitoring.alerting.outbox import mail_backend
 from monitoring.alerting.recipients import superuser_addresses
 from monitoring.checking.health import last_tick
 from monitoring.conf import conf
 from monitoring.models import Monitor, database_alias
-from monitoring.recording.huey import registered_names
+from monitoring.recording.huey import is_immediate_by_default, queue_problem, registered_names
 from monitoring.values.context_model import find_context_model, find_model
+from monitoring.values.text import one_line
 
 NAMED_MAX = 5  # monitors in one warning
 
@@ -87,6 +90,33 @@ def check_task_names(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register
+def check_worker_command(**kwargs: Any) -> list[checks.CheckMessage]:
+    if apps.is_installed("huey.contrib.djhuey"):
+        return []
+    return [
+        checks.Warning(
+            "There is no `manage.py run_huey`, the worker that runs checks.",
+            hint="Add 'huey.contrib.djhuey' to INSTALLED_APPS.",
+            id="monitoring.W007",
+        )
+    ]
+
+
+@checks.register
+def check_immediate(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Whoever sets `immediate` means it, for tests for example."""
+    if not is_immediate_by_default():
+        return []
+    return [
+        checks.Warning(
+            "Huey is immediate, as DEBUG is: tasks run inside their caller, and no worker can run checks.",
+            hint="Set HUEY['immediate'] = False; or True, if you want it so.",
+            id="monitoring.W008",
+        )
+    ]
+
+
+@checks.register
 def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
     alias = database_alias()
     connection = connections[alias]
@@ -129,6 +159,56 @@ def check_metrics(**kwargs: Any) -> list[checks.CheckMessage]:
             "There is a METRICS_TOKEN, but prometheus-client is not installed: /metrics answers 404.",
             hint="Install it, or this app's extra 'metrics'.",
             id="monitoring.W006",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_database_answers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    alias = database_alias()
+    if alias not in (databases or ()):
+        return []
+    try:
+        with transaction.atomic(using=alias):
+            return _unapplied(alias)
+    except OperationalError as error:
+        return [
+            checks.Error(
+                f"The database {alias!r} does not answer: {one_line(str(error))}",
+                hint=f"Start it, or correct DATABASES[{alias!r}].",
+                id="monitoring.E005",
+            )
+        ]
+
+
+def _unapplied(alias: str) -> list[checks.CheckMessage]:
+    executor = MigrationExecutor(connections[alias])
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes("monitoring"))
+    if not plan:
+        return []
+    return [
+        # No error: `migrate`, the way out, would refuse to start.
+        checks.Warning(
+            f"The database {alias!r} lacks migrations: {', '.join(migration.name for migration, _ in plan)}.",
+            hint=f"Run `manage.py migrate{'' if alias == 'default' else f' --database {alias}'}`.",
+            id="monitoring.W009",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_queue_answers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Asked where the database is asked: a plain check connects to nothing."""
+    if database_alias() not in (databases or ()):
+        return []
+    problem = queue_problem()
+    if not problem:
+        return []
+    return [
+        checks.Warning(
+            f"Huey's queue does not answer: {problem}",
+            hint="Start the server of the queue, or correct the setting HUEY.",
+            id="monitoring.W010",
         )
     ]
 

@@ -4,13 +4,18 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import checks
-from django.db import ProgrammingError, connection
-from huey.contrib.djhuey import task
+from django.db import OperationalError, ProgrammingError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from huey.contrib.djhuey import HUEY, task
 
 from monitoring.checks import (
     _consumer_never_seen,
     _nobody_to_tell,
     _where_the_database_answers,
+    check_consumer_was_seen,
+    check_database_answers,
+    check_queue_answers,
+    check_somebody_is_told,
     check_transaction_mode,
 )
 from monitoring.models import Monitor
@@ -93,6 +98,72 @@ def test_a_monitor_that_nobody_would_hear_of_is_a_warning_that_names_it() -> Non
     assert found_in_the_database("monitoring.W002") == []
 
 
+@pytest.mark.parametrize(
+    ("huey", "immediate", "is_said"),
+    [
+        ({"name": "tasks"}, True, True),
+        ({"name": "tasks"}, False, False),
+        ({"name": "tasks", "immediate": True}, True, False),
+    ],
+)
+def test_a_queue_that_became_immediate_by_debug_is_a_warning(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, huey: dict[str, Any], immediate: bool, is_said: bool
+) -> None:
+    settings.HUEY = huey
+    monkeypatch.setattr(HUEY, "_immediate", immediate)
+    assert [str(message.hint)[:29] for message in found("monitoring.W008")] == [
+        "Set HUEY['immediate'] = False"
+    ] * is_said
+
+
+def test_a_project_without_the_worker_command_gets_a_warning(settings: Any) -> None:
+    assert found("monitoring.W007") == []
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "huey.contrib.djhuey"]
+    (warning,) = found("monitoring.W007")
+    assert "'huey.contrib.djhuey'" in str(warning.hint)
+
+
+@pytest.mark.parametrize("applied", [["0001_initial"], []])
+def test_migrations_that_are_not_applied_are_a_warning_that_names_them(applied: list[str]) -> None:
+    assert found_in_the_database("monitoring.W009") == []
+    recorder = MigrationRecorder(connection)
+    recorder.migration_qs.filter(app="monitoring").exclude(name__in=applied).delete()
+    (warning,) = found_in_the_database("monitoring.W009")
+    assert "0007_storm" in warning.msg
+    assert ("0001_initial" in warning.msg) is not applied
+    assert warning.hint == "Run `manage.py migrate`."
+
+
+def test_a_database_that_is_away_is_an_error_and_only_that() -> None:
+    make_monitor(notify_to=[])
+
+    def fails(*args: Any) -> None:
+        raise OperationalError("connection refused")
+
+    with connection.execute_wrapper(fails):
+        (error,) = [
+            *check_database_answers(databases=["default"]),
+            *check_somebody_is_told(databases=["default"]),
+            *check_consumer_was_seen(databases=["default"]),
+        ]
+    assert (error.id, error.msg) == (
+        "monitoring.E005",
+        "The database 'default' does not answer: connection refused",
+    )
+    assert check_database_answers(databases=["elsewhere"]) == []
+
+
+def test_a_queue_that_is_away_is_a_warning_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> int:
+        raise ConnectionError("connection refused")
+
+    assert found_in_the_database("monitoring.W010") == []
+    monkeypatch.setattr(HUEY, "pending_count", fails)
+    (warning,) = found_in_the_database("monitoring.W010")
+    assert warning.msg == "Huey's queue does not answer: ConnectionError: connection refused"
+    assert check_queue_answers(databases=["elsewhere"]) == []
+
+
 def test_of_many_monitors_that_nobody_would_hear_of_the_first_are_named() -> None:
     for number in range(7):
         make_monitor(f"m{number}", notify_to=[])
@@ -111,7 +182,8 @@ def test_monitors_without_a_consumer_that_ever_ticked_are_a_warning() -> None:
 
 def test_a_plain_check_asks_the_database_nothing_of_ours() -> None:
     make_monitor(notify_to=[])
-    assert found("monitoring.W002", "monitoring.W003") == []
+    MigrationRecorder(connection).migration_qs.filter(app="monitoring").delete()
+    assert found("monitoring.W002", "monitoring.W003", "monitoring.W009") == []
 
 
 def test_before_the_tables_are_there_and_without_a_database_nothing_is_said() -> None:

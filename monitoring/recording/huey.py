@@ -22,6 +22,7 @@ from multiprocessing import parent_process
 from threading import current_thread, main_thread
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 from huey import Huey
 from huey import signals as huey_signals
@@ -185,6 +186,21 @@ def registered_names(huey: Huey = HUEY) -> list[str]:
     autodiscover_modules("tasks")
     names = (task_class.__name__ for task_class in huey._registry._registry.values())
     return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
+
+
+def is_immediate_by_default(huey: Huey = HUEY) -> bool:
+    """Whether tasks run inside their caller only since DEBUG is on and the setting HUEY says nothing of it."""
+    given = getattr(settings, "HUEY", None)
+    return huey.immediate and isinstance(given, dict) and "immediate" not in given
+
+
+def queue_problem(huey: Huey = HUEY) -> str:
+    """Why the queue cannot be asked; empty if it answers."""
+    try:
+        huey.pending_count()
+    except Exception as error:  # each of Huey's storages raises its own
+        return one_line(f"{type(error).__name__}: {error}")
+    return ""
 
 
 def queue_name(huey: Huey) -> str:
