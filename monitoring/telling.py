@@ -18,6 +18,7 @@ class Preview:
 
     facts: Facts
     evidence: Evidence
+    is_sample: bool = True
 
 
 def tell(now: datetime, within: timedelta | None = None) -> Dispatched:
@@ -29,7 +30,7 @@ def preview(monitor: Monitor, outcome: Outcome, now: datetime, kind: AlertKind |
     """What a mail about this outcome would say; a sample, if it is as expected or `kind` is another kind."""
     facts = facts_of(outcome, monitor.time_zone)
     if kind in (None, facts.kind) and not outcome.is_as_expected:
-        return Preview(facts, gather_about(monitor, facts, now))
+        return Preview(facts, gather_about(monitor, facts, now), is_sample=False)
     wanted = kind or AlertKind.STATUS_MISMATCH
     sample = sample_facts(wanted, outcome.check.at, outcome.check.expectation, monitor.time_zone)
-    return Preview(sample, sample_evidence(sample))
+    return Preview(sample, sample_evidence(sample, monitor.pk))

@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,15 @@ def mails() -> dict[str, Any]:
     from monitoring.values.evidence import Evidence
     from monitoring.values.facts import AlertKind, Facts
 
+    incidents = count(1)
+
     def sample(kind: AlertKind, **over: Any) -> tuple[Facts, Evidence]:
         facts = replace(sample_facts(kind, NOW, time_zone="Europe/Berlin"), **over)
-        return facts, sample_evidence(facts)
+        evidence = sample_evidence(facts)
+        if kind is AlertKind.MONITOR_DOWN:
+            return facts, evidence
+        run = replace(evidence.run, id=1) if evidence.run else None
+        return facts, replace(evidence, incident_id=next(incidents), monitor_id=1, run=run)
 
     def storm(size: int) -> Any:
         said = []

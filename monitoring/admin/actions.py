@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from monitoring.alerting.trial import send_trial
+from monitoring.alerting.mail import render
+from monitoring.alerting.trial import SAMPLE, send_trial
 from monitoring.alerting.words import error_of, summary_of
 from monitoring.checking import byhand
 from monitoring.checking.due import look_at
@@ -113,7 +114,7 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
     for monitor, outcome in zip(monitors, judge(look_at(monitors, now, database_alias())), strict=True):
         try:
             shown = preview(monitor, outcome, now)
-            send_trial(shown.facts, shown.evidence, address)
+            send_trial(render(shown.facts, shown.evidence, SAMPLE if shown.is_sample else ""), address)
         except Exception as error:  # whatever the mail server says is shown to the user who asked
             logger.exception("The test alert of %s could not be sent", one_line(str(monitor)))
             text = f"The test alert of {monitor} could not be sent to {address}: {error}"

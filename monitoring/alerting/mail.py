@@ -38,14 +38,17 @@ class Mail:
     html: str
 
 
-def render(facts: Facts, evidence: Evidence = NOTHING) -> Mail:
-    """The mail for these facts. A broken template never raises: the built-in one replaces it and says so."""
-    return _render(ALERT_TEMPLATE, template_context(facts, evidence), zone_of(facts))
+def render(facts: Facts, evidence: Evidence = NOTHING, notice: str = "") -> Mail:
+    """The mail for these facts, with the notice above them.
+
+    A broken template never raises: the built-in one replaces it and says so.
+    """
+    return _render(ALERT_TEMPLATE, template_context(facts, evidence) | {"notice": notice}, zone_of(facts))
 
 
-def render_digest(alerts: Sequence[Facts], evidence: Sequence[Evidence] = ()) -> Mail:
+def render_digest(alerts: Sequence[Facts], evidence: Sequence[Evidence] = (), notice: str = "") -> Mail:
     """One mail for many alerts, failures before recoveries. `evidence` has an entry for each alert, or none."""
-    context = digest_context(alerts, evidence or [NOTHING] * len(alerts))
+    context = digest_context(alerts, evidence or [NOTHING] * len(alerts)) | {"notice": notice}
     return _render(DIGEST_TEMPLATE, context, timezone.get_default_timezone())
 
 

@@ -17,7 +17,7 @@ SAMPLE = Expectation(
 )
 IN_CONTEXT = replace(SAMPLE, context_model="gap.models.IngestorSession", context_type="Hourly Tomorrow.io")
 
-NO_ROW = 0  # an id that no row has: links with it visibly lead nowhere
+NO_ROW = 0  # an id that no row has: nothing links to it
 _TRACEBACK = """\
 Traceback (most recent call last):
   File "/app/reports/tasks.py", line 41, in collect
@@ -79,7 +79,7 @@ def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_
     return sample
 
 
-def sample_evidence(facts: Facts) -> Evidence:
+def sample_evidence(facts: Facts, monitor_id: int = NO_ROW) -> Evidence:
     """Evidence that fits sample facts: a task that ran every hour until this happened."""
     if facts.kind is AlertKind.MONITOR_DOWN:
         return NOTHING
@@ -91,7 +91,7 @@ def sample_evidence(facts: Facts) -> Evidence:
         runs[1] = replace(runs[1], status=RunStatus.STOPPED.value)
     incident = Evidence(
         incident_id=NO_ROW,
-        monitor_id=NO_ROW,
+        monitor_id=monitor_id,
         dependents=tuple((name, _sample_run(name, latest - hour / 2)) for name in facts.dependent_tasks[:5]),
         opened_at=facts.check_time - hour,
         closed_at=facts.check_time if facts.kind is AlertKind.RESOLVED else None,

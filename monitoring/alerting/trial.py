@@ -1,15 +1,14 @@
-"""Sends one alert as a test, to see how it arrives; it is neither stored nor owed to anybody."""
+"""Sends one mail as a test, to see how it arrives; it is neither stored nor owed to anybody."""
 
 from monitoring.alerting.envelope import message_to
-from monitoring.alerting.mail import render
-from monitoring.values.evidence import Evidence
-from monitoring.values.facts import Facts
+from monitoring.alerting.mail import Mail
 
 PREFIX = "[TEST] "
+SAMPLE = "This is a sample, sent as a test: nothing that it says has happened."
 
 
-def send_trial(facts: Facts, evidence: Evidence, address: str) -> None:
+def send_trial(mail: Mail, address: str) -> None:
     """Raises whatever the mail backend raises."""
-    message = message_to(address, render(facts, evidence))
+    message = message_to(address, mail)
     message.subject = f"{PREFIX}{message.subject}"
     message.send()

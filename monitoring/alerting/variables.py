@@ -56,7 +56,9 @@ def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, An
       `took`; `strip`, the same from the oldest on; `run_lines`, the same as lines of columns; `zone`, which their times
       are in;
     - `links`, pairs of label and URL into the admin; `evidence_problem`, why there is no evidence;
-    - `context_type`, `reason`, `site_url`; where the built-in template had to take a project's place, `template_error`.
+    - `context_type`, `reason`, `site_url`;
+    - added when it is rendered: `notice`, that it is a sample; where the built-in template had to take a project's
+      place, `template_error`.
     """
     dependent_tasks = list(facts.dependent_tasks)
     listed = [one_line(name) for name in dependent_tasks[:LISTED_MAX]]
@@ -99,13 +101,13 @@ def template_context(facts: Facts, evidence: Evidence = NOTHING) -> dict[str, An
 
 
 def links_of(evidence: Evidence) -> list[tuple[str, str]]:
-    """Links to those admin pages that this site has; none if SITE_URL is not set."""
+    """Links to those admin pages that this site has; none if SITE_URL is not set, and none to a sample's rows."""
     pages = (
         ("Open incident", "incident_change", evidence.incident_id),
         ("Open monitor", "monitor_overview", evidence.monitor_id),
         ("Open run", "backgroundtask_change", evidence.run.id if evidence.run else None),
     )
-    return [(label, url) for label, page, key in pages if key is not None and (url := admin_url(page, key))]
+    return [(label, url) for label, page, key in pages if key and (url := admin_url(page, key))]
 
 
 def _board_link(facts: Facts) -> list[tuple[str, str]]:

@@ -714,6 +714,7 @@ def test_a_test_alert_comes_to_who_asks_for_it_and_is_owed_to_nobody(client: Cli
     assert message.to == ["ada@example.com"]
     assert message.subject == "[TEST] [ALERT] daily_report Has Not Executed"
     assert "update_dashboard" in message.body
+    assert "This is a sample" not in message.body
     assert "A test alert was sent to ada@example.com: Daily report" in said(page)
     assert Alert.objects.count() == 0
 
@@ -723,6 +724,8 @@ def test_a_test_alert_of_a_monitor_that_is_fine_shows_what_a_failure_would_say(c
     act(client, "send_test", make_monitor())
     (message,) = mail.outbox
     assert message.subject == "[TEST] [ALERT] daily_report Status Check Failed"
+    assert message.body.startswith("This is a sample, sent as a test")
+    assert "/0/" not in message.body
 
 
 def test_test_alerts_are_refused_for_more_monitors_than_anybody_would_read(client: Client) -> None:

@@ -341,7 +341,7 @@ def test_the_notice_is_one_line_and_bounded(happening: Any, project_template: Pr
 
 @each_kind
 def test_html_and_text_state_the_same_facts_in_the_same_order(facts: Facts) -> None:
-    for evidence in (NOTHING, sample_evidence(facts), Evidence(problem="the database is away")):
+    for evidence in (NOTHING, sample_evidence(facts, monitor_id=7), Evidence(problem="the database is away")):
         mail, context = render(facts, evidence), template_context(facts, evidence)
         lines = lines_of_text(mail.text)
         assert lines_of_html(mail.html) == lines

@@ -90,7 +90,7 @@ def test_runs_say_their_attempts_and_how_long_they_take_so_far() -> None:
 
 def test_every_variable_and_every_cause_is_in_the_docs() -> None:
     docs = (ROOT / "docs" / "mails.md").read_text(encoding="utf-8")
-    variables = template_context(make_facts(), sample_evidence(make_facts())).keys() | {"template_error"}
+    variables = template_context(make_facts(), sample_evidence(make_facts())).keys() | {"notice", "template_error"}
     table, digest = docs.split("## Variables")[1].split("`emails/task_status_digest.html`")
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == variables

@@ -71,7 +71,33 @@ def test_out_writes_one_file_a_mail(tmp_path: Path) -> None:
 def test_to_sends_to_that_address_alone_and_owes_nothing() -> None:
     preview("--kind=mismatch", to="me@example.com")
     assert [message.to for message in mail.outbox] == [["me@example.com"]]
+    assert mail.outbox[0].subject == "[TEST] [ALERT] data_collection Status Check Failed"
     assert (Alert.objects.count(), Message.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sent_says_in_both_parts_that_it_is_a_sample_and_links_to_no_row_that_is_not_there(kind: str) -> None:
+    preview(f"--kind={kind}", to="me@example.com")
+    (sent,) = mail.outbox
+    for part in (sent.body, sent.alternatives[0].content):
+        assert "This is a sample, sent as a test: nothing that it says has happened." in part
+        assert "/0/" not in part
+    assert "This is a sample" not in preview(f"--kind={kind}")
+
+
+def test_of_a_failing_monitor_what_is_found_now_is_sent_as_no_sample() -> None:
+    make_run(status="Stopped", started_at=timezone.now())
+    monitor = make_monitor()
+    for kind in ("mismatch", "not-executed"):
+        preview("--monitor=daily report", f"--kind={kind}", to="me@example.com")
+    real, sample = mail.outbox
+    assert (real.subject, sample.subject) == (
+        "[TEST] [ALERT] daily_report Status Check Failed",
+        "[TEST] [ALERT] daily_report Has Not Executed",
+    )
+    assert "This is a sample" not in real.body
+    assert "This is a sample" in sample.body
+    assert f"/monitor/{monitor.pk}/" in sample.body
 
 
 @pytest.mark.parametrize("option", ["--to=nobody", "--kind=unknown", "--out=/dev/null/x"])

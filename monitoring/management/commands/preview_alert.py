@@ -10,6 +10,7 @@ from django.core.validators import validate_email
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.samples import sample_evidence, sample_facts
+from monitoring.alerting.trial import PREFIX, SAMPLE, send_trial
 from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json, named
 from monitoring.models import Monitor, database_now
@@ -26,7 +27,8 @@ NOBODY = "nobody@example.com"  # the addressee of a preview that is not sent
 class Command(PluginCommand):
     help = (
         "Renders alert mails with the templates of this project, from sample data or for a monitor, and prints them, "
-        "writes them to files or sends them to one address. It stores nothing and notifies nobody else."
+        "writes them to files or sends them to one address, marked as a test. It stores nothing and notifies nobody "
+        "else."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -50,7 +52,7 @@ class Command(PluginCommand):
             raise CouldNotTell(f"--monitor takes one monitor, not {len(names)}: preview each by itself")
         kinds = [options["kind"]] if options["kind"] else KINDS
         previews = self._of_monitor(names[0], now) if names else _samples(now)
-        mails = {kind: _render(kind, previews) for kind in kinds}
+        mails = {kind: _render(kind, previews, SAMPLE if options["to"] else "") for kind in kinds}
         if options["to"]:
             self._send(mails, options["to"])
         elif options["out"]:
@@ -81,10 +83,10 @@ class Command(PluginCommand):
             raise CouldNotTell(f"--to: {address!r} is not an e-mail address") from None
         for mail in mails.values():
             try:
-                message_to(address, mail).send()
+                send_trial(mail, address)
             except Exception as error:
                 raise CouldNotTell(f"{mail.subject!r} could not be sent to {address}: {error}") from error
-            self.stdout.write(one_line(f"Sent to {address}: {mail.subject}"))
+            self.stdout.write(one_line(f"Sent to {address}: {PREFIX}{mail.subject}"))
 
     def _write(self, mails: dict[str, Mail], format: str, folder: Path) -> None:
         suffix = {"text": "txt"}.get(format, format)
@@ -113,11 +115,13 @@ def _the_monitor(name: str) -> Monitor:
     return found[0]
 
 
-def _render(kind: str, previews: dict[AlertKind, Preview]) -> Mail:
+def _render(kind: str, previews: dict[AlertKind, Preview], notice: str) -> Mail:
+    """The notice stands where samples are shown; of a monitor that fails, one kind is none."""
     if kind == DIGEST:
-        return render_digest([each.facts for each in previews.values()], [each.evidence for each in previews.values()])
+        alerts, evidence = zip(*((each.facts, each.evidence) for each in previews.values()), strict=True)
+        return render_digest(alerts, evidence, notice)
     shown = previews[AlertKind(kind)]
-    return render(shown.facts, shown.evidence)
+    return render(shown.facts, shown.evidence, notice if shown.is_sample else "")
 
 
 def _formatted(mail: Mail, format: str) -> str:
