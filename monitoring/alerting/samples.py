@@ -1,5 +1,6 @@
 """Made-up facts of each kind, with evidence, to try templates on."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -26,6 +27,14 @@ Traceback (most recent call last):
     raise ConnectionError(f"{source.host}:{source.port} refused the connection")
 ConnectionError: source.example.com:443 refused the connection"""
 
+# What a digest calls the samples beside the one that keeps its name: one task is not in several states at once.
+_NAMES = {
+    AlertKind.STATUS_MISMATCH: "data_collection",
+    AlertKind.NOT_EXECUTED: "hourly_data_sync",
+    AlertKind.NOT_JUDGED: "ingestor_session",
+    AlertKind.RESOLVED: "daily_report_generation",
+}
+
 # The most likely ones first.
 _UNWANTED = (RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.CANCELLED)
 
@@ -33,8 +42,7 @@ _UNWANTED = (RunStatus.STOPPED, RunStatus.INVALIDATED, RunStatus.RUNNING, RunSta
 def sample_facts(kind: AlertKind, now: datetime, of: Expectation = SAMPLE, time_zone: str = "") -> Facts:
     """Facts of that kind, as a check of this expectation could find them."""
     before = min(timedelta(minutes=25), of.lookback / 2)
-    unwanted = next((status for status in _UNWANTED if status not in of.expected_statuses), RunStatus.STOPPED)
-    seen = unwanted
+    seen = _unwanted(of.expected_statuses)
     if kind is AlertKind.RESOLVED:
         seen = of.expected_statuses[0] if of.expected_statuses else RunStatus.COMPLETED
     sample = Facts(
@@ -83,12 +91,13 @@ def sample_evidence(facts: Facts, monitor_id: int = NO_ROW) -> Evidence:
     """Evidence that fits sample facts: a task that ran every hour until this happened."""
     if facts.kind is AlertKind.MONITOR_DOWN:
         return NOTHING
-    hour, latest = timedelta(hours=1), facts.started_at or facts.check_time - timedelta(hours=2)
+    # The check an hour before failed too, so what did not run has not run for an hour more than the window.
+    hour = timedelta(hours=1)
+    latest = facts.started_at or facts.check_time - timedelta(hours=facts.lookback_hours) - 1.5 * hour
     runs = [_sample_run(f"sample-{nth}", latest - nth * hour) for nth in range(RUNS_SHOWN)]
     if facts.task_id:
         runs[0] = replace(runs[0], status=facts.current_status, finished_at=facts.finished_at)
-    if facts.kind is AlertKind.RESOLVED:
-        runs[1] = replace(runs[1], status=RunStatus.STOPPED.value)
+        runs[1] = replace(runs[1], status=_unwanted(facts.expected_statuses).value)
     incident = Evidence(
         incident_id=NO_ROW,
         monitor_id=monitor_id,
@@ -109,6 +118,15 @@ def sample_evidence(facts: Facts, monitor_id: int = NO_ROW) -> Evidence:
         last_success=next((run for run in runs if run.status == RunStatus.COMPLETED), None),
         usual=timedelta(minutes=4),
     )
+
+
+def renamed(facts: Facts) -> Facts:
+    """For a digest: the sample of another task."""
+    return replace(facts, task_name=_NAMES.get(facts.kind, facts.task_name))
+
+
+def _unwanted(expected: Collection[str]) -> RunStatus:
+    return next((status for status in _UNWANTED if status not in expected), RunStatus.STOPPED)
 
 
 def _sample_run(task_id: str, started_at: datetime) -> RunFacts:

@@ -10,7 +10,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from monitoring.alerting.samples import sample_facts
+from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.management.commands.preview_alert import KINDS
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.values.facts import AlertKind
@@ -202,6 +202,28 @@ def test_a_sample_shows_a_status_that_fits_its_kind(expected: list[str], mismatc
     assert failed.started_at
     assert failed.started_at > ago(hours=0.1)
     assert sample_facts(AlertKind.RESOLVED, NOW, of).current_status == resolved
+
+
+@pytest.mark.parametrize("kind", [AlertKind.STATUS_MISMATCH, AlertKind.NOT_EXECUTED, AlertKind.RESOLVED])
+@pytest.mark.parametrize("lookback", [0.5, 1, 25])
+def test_what_a_sample_says_of_the_first_failing_check_is_what_its_runs_show(kind: AlertKind, lookback: float) -> None:
+    facts = sample_facts(kind, NOW, make_expectation(lookback_hours=lookback))
+    evidence = sample_evidence(facts)
+    assert evidence.opened_at
+    since = evidence.opened_at - timedelta(hours=lookback)
+    started = [run for run in evidence.runs if run.started_at and since <= run.started_at <= evidence.opened_at]
+    assert [run.status for run in started[:1]] == ([] if kind is AlertKind.NOT_EXECUTED else ["Stopped"])
+
+
+@pytest.mark.parametrize("statuses", [["Completed"], ["Stopped"], []])
+def test_a_digest_names_each_task_once(statuses: list[str]) -> None:
+    words = preview("--kind=digest").split()
+    samples = ["data_collection", "hourly_data_sync", "ingestor_session", "daily_report_generation"]
+    assert list(map(words.count, samples)) == [1, 1, 1, 1]
+    for status in statuses:
+        make_run(status=status, started_at=timezone.now())
+    make_monitor()
+    assert preview("--monitor=daily report", "--kind=digest").split().count("daily_report") == 1
 
 
 def test_without_a_context_a_sample_names_none() -> None:

@@ -9,7 +9,7 @@ from django.core.validators import validate_email
 
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
-from monitoring.alerting.samples import sample_evidence, sample_facts
+from monitoring.alerting.samples import renamed, sample_evidence, sample_facts
 from monitoring.alerting.trial import PREFIX, SAMPLE, send_trial
 from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json, named
@@ -118,10 +118,15 @@ def _the_monitor(name: str) -> Monitor:
 def _render(kind: str, previews: dict[AlertKind, Preview], notice: str) -> Mail:
     """The notice stands where samples are shown; of a monitor that fails, one kind is none."""
     if kind == DIGEST:
-        alerts, evidence = zip(*((each.facts, each.evidence) for each in previews.values()), strict=True)
-        return render_digest(alerts, evidence, notice)
+        return _render_digest([*previews.values()], notice)
     shown = previews[AlertKind(kind)]
     return render(shown.facts, shown.evidence, notice if shown.is_sample else "")
+
+
+def _render_digest(shown: list[Preview], notice: str) -> Mail:
+    kept = next((each for each in shown if not each.is_sample), shown[0])
+    alerts = [each.facts if each is kept else renamed(each.facts) for each in shown]
+    return render_digest(alerts, [each.evidence for each in shown], notice)
 
 
 def _formatted(mail: Mail, format: str) -> str:
