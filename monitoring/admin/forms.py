@@ -49,7 +49,7 @@ SCHEDULE_HELP = format_html(
 )
 ZONE_HELP = "The time zone of the schedule, and of the times in its mails."
 LOOKBACK_HELP = format_html(
-    "How far back a check looks for the task's newest run; slightly longer than the task's interval. 1.5 is 90 "
+    "How far back a check looks for the task's newest run; the task's interval, or slightly more. 1.5 is 90 "
     "minutes. Every hour: {}, every 2 hours: {}, daily: {}, weekly: {}.",
     "1–2",
     "2–3",

@@ -48,6 +48,8 @@ def propose(habit: Habit, zone: str) -> Proposal | None:
         timing, lookback = None, _lookback(habit, usual)
     schedule = timing.schedule if timing else parse_schedule(_every(lookback.interval), zone)
     overlaps = timing is not None and timing.after >= lookback.interval
+    if timing and not overlaps:
+        lookback = _one_gap(habit, timing) or lookback
     expected = (RunStatus.COMPLETED,) if timing and not overlaps else (RunStatus.COMPLETED, RunStatus.RUNNING)
     reasons = (
         _how_it_starts(habit),
@@ -55,7 +57,7 @@ def propose(habit: Habit, zone: str) -> Proposal | None:
         lookback.reason,
         _when_checked(habit, schedule, timing),
         "By then the next run has begun, so Running is expected too." if overlaps else "",
-        _left_out(lookback, timing) if habit.is_regular else "",
+        _left_out(habit, lookback, timing),
     )
     return Proposal(
         lookback_hours=lookback.hours,
@@ -98,6 +100,18 @@ def _lookback(habit: Habit, interval: timedelta) -> _Lookback:
     return _Lookback(min(float(hours), float(MAX_LOOKBACK_HOURS)), interval, reason)
 
 
+def _one_gap(habit: Habit, timing: Timing) -> _Lookback | None:
+    """A window that notices a single missed run; None if a run has come too late for it, or below an hour."""
+    gap = timing.shortest_gap(habit.starts[0])
+    kept = timing.after < gap and timing.is_kept(habit.starts, gap) and not timing.misses_late_runs(habit.starts, gap)
+    if gap < _HOUR or not kept:
+        return None
+    reason = (
+        f"Look back {gap / _HOUR:g} h, no longer than from one check to the next: so a single missed run is noticed."
+    )
+    return _Lookback(gap / _HOUR, gap, reason)
+
+
 def _guideline(interval: timedelta) -> tuple[int, int] | None:
     hours = interval / _HOUR
     return next((GUIDELINE[row] for row in GUIDELINE if abs(hours - row) <= row * GUIDELINE_WITHIN), None)
@@ -135,12 +149,19 @@ def _when_checked(habit: Habit, schedule: Schedule, timing: Timing | None) -> st
     return f"Check {schedule.text}: {why}. A check may find a run in progress, so Running is expected too."
 
 
-def _left_out(lookback: _Lookback, timing: Timing | None) -> str:
-    """What a window that is longer than the interval, as the guidelines' are, does not notice."""
-    if timing is None or lookback.interval < _HOUR or lookback.span < lookback.interval + timing.after:
+def _left_out(habit: Habit, lookback: _Lookback, timing: Timing | None) -> str:
+    """What a window that is longer than the time between two runs does not notice."""
+    if lookback.interval < _HOUR:
         return ""
-    hours = round(lookback.interval / _HOUR, 2)
+    if timing is None:
+        is_seen = habit.interval and lookback.span + EVERY[_every(lookback.interval)] <= 2 * habit.interval
+        return (
+            "" if is_seen else "A single missed run may go unnoticed: it starts too irregularly for a shorter window."
+        )
+    gap = timing.shortest_gap(habit.starts[0])
+    if lookback.span < gap + timing.after:
+        return ""
     return (
         "A single missed run goes unnoticed, since the one before it is still in the window; looking back "
-        f"{hours:g} h would notice it."
+        f"{gap / _HOUR:g} h would notice it, and report runs that only start late."
     )

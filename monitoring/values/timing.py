@@ -20,6 +20,7 @@ EMPTY_SHARE = 0.1  # share of windows that may hold no run; with more, the task 
 # The share of a weekday's dates with a run: from MOSTLY on it runs on that day, up to MOSTLY_NOT it does not.
 MOSTLY, MOSTLY_NOT = 0.65, 0.35
 MOMENTS_LOOKED_AT = 1_000  # due moments: more than there are runs, unless runs come in bursts
+GAPS_LOOKED_AT = 100  # due moments: more than a week of a task that runs every two hours
 MARGIN = 5  # minutes from the usual end to the check, as in the seed's examples
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -46,10 +47,29 @@ class Timing:
 
     def is_kept(self, starts: Sequence[datetime], lookback: timedelta) -> bool:
         """Whether nearly every check would have found a run that started in its window."""
-        until = starts[-1] + self.after
-        moments = list(takewhile(until.__ge__, islice(self.schedule.upcoming(starts[0]), MOMENTS_LOOKED_AT)))
-        empty = sum(bisect_left(starts, due - lookback) == bisect_right(starts, due) for due in moments)
+        moments = self._moments(starts)
+        empty = sum(_is_empty(starts, due, lookback) for due in moments)
         return bool(moments) and empty <= len(moments) * EMPTY_SHARE
+
+    def misses_late_runs(self, starts: Sequence[datetime], lookback: timedelta) -> bool:
+        """Whether a check would have missed a run that only came late: two runs then start before the next check."""
+        return any(
+            _is_empty(starts, due, lookback) and bisect_right(starts, following) - bisect_right(starts, due) > 1
+            for due, following in pairwise(self._moments(starts))
+        )
+
+    def shortest_gap(self, instant: datetime) -> timedelta:
+        """The shortest time between two of the next checks, were there no change of the clocks."""
+        moments = islice(parse_schedule(self.schedule.text, "UTC").upcoming(instant), GAPS_LOOKED_AT)
+        return min(later - earlier for earlier, later in pairwise(moments))
+
+    def _moments(self, starts: Sequence[datetime]) -> list[datetime]:
+        until = starts[-1] + self.after
+        return list(takewhile(until.__ge__, islice(self.schedule.upcoming(starts[0]), MOMENTS_LOOKED_AT)))
+
+
+def _is_empty(starts: Sequence[datetime], due: datetime, lookback: timedelta) -> bool:
+    return bisect_left(starts, due - lookback) == bisect_right(starts, due)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def test_the_form_of_a_monitor_shows_what_its_runs_suggest_beside_what_is_set(ad
     make_runs()
     monitor = make_monitor(task_name="hourly", lookback_hours=2, schedule="35 8 * * *")
     page = shown(admin_client.get(f"{LIST}{monitor.pk}/change/"))
-    assert "<td>2 h</td><td><strong>1.5 h</strong></td>" in page
+    assert "<td>2 h</td><td><strong>1 h</strong></td>" in page
     assert "35 8 * * *<br>" in page
     assert "5 * * * *<br>" in page
     assert "<li>Its last 9 runs started every hour.</li>" in page
@@ -46,9 +46,9 @@ def test_the_form_of_a_monitor_shows_what_its_runs_suggest_beside_what_is_set(ad
 
 def test_a_form_that_is_set_so_has_nothing_to_take_over(admin_client: Client) -> None:
     make_runs()
-    monitor = make_monitor(task_name="hourly", lookback_hours=1.5, schedule="5 * * * *")
+    monitor = make_monitor(task_name="hourly", lookback_hours=1, schedule="5 * * * *")
     page = shown(admin_client.get(f"{LIST}{monitor.pk}/change/"))
-    assert "<td>1.5 h</td><td>1.5 h</td>" in page
+    assert "<td>1 h</td><td>1 h</td>" in page
     assert 'name="_take_over"' not in page
 
 
@@ -79,7 +79,7 @@ def test_taking_over_fills_in_lookback_and_schedule_and_saves_nothing(admin_clie
     answer = admin_client.post(f"{LIST}{monitor.pk}/change/", {**typed, "_take_over": "1"})
     assert "At minute 5 of every hour" in shown(answer), "what comes next is of the schedule that was filled in"
     filled = [value_of(answer, name) for name in ("name", "lookback_hours", "schedule", "expected_statuses")]
-    assert filled == ["Typed", "1.5", "5 * * * *", ["Stopped", "Completed"]]
+    assert filled == ["Typed", "1", "5 * * * *", ["Stopped", "Completed"]]
     assert Monitor.objects.values_list("name", "schedule").get() == ("daily report", "35 8 * * *")
     saved = {"lookback_hours": "1.5", "schedule": "5 * * * *"}
     assert admin_client.post(f"{LIST}{monitor.pk}/change/", {**typed, **saved}).status_code == 302
@@ -94,7 +94,7 @@ def test_a_link_opens_a_form_that_is_filled_in(admin_client: Client) -> None:
     make_runs()
     answer = admin_client.get(f"{ADD}?task_name=hourly&_take_over=1")
     filled = [value_of(answer, name) for name in ("name", "task_name", "lookback_hours", "schedule")]
-    assert filled == ["hourly", "hourly", "1.5", "5 * * * *"]
+    assert filled == ["hourly", "hourly", "1", "5 * * * *"]
     assert value_of(answer, "expected_statuses") == ["Completed"]
 
 

@@ -36,8 +36,8 @@ def test_each_task_gets_what_its_own_runs_suggest_in_two_statements() -> None:
     assert len(asked) == 2
     assert daily.proposal
     assert hourly.proposal
-    assert (daily.proposal.schedule.text, daily.proposal.lookback_hours) == ("5 8 * * *", 25)
-    assert (hourly.proposal.schedule.text, hourly.proposal.lookback_hours) == ("5 * * * *", 1.5)
+    assert (daily.proposal.schedule.text, daily.proposal.lookback_hours) == ("5 8 * * *", 24)
+    assert (hourly.proposal.schedule.text, hourly.proposal.lookback_hours) == ("5 * * * *", 1)
     assert (rare.proposal, rare.problem) == (None, "too few runs for a suggestion: 2; 4 are needed")
     assert (absent.proposal, absent.problem) == (None, "too few runs for a suggestion: 0; 4 are needed")
 
@@ -64,7 +64,7 @@ def test_a_monitor_of_a_context_gets_what_its_runs_alone_suggest_by_its_own_cloc
     )
     found = suggest_for(monitor)
     assert found.proposal
-    assert (found.proposal.schedule.text, found.proposal.lookback_hours) == ("35 13 * * *", 25)
+    assert (found.proposal.schedule.text, found.proposal.lookback_hours) == ("35 13 * * *", 24)
 
 
 def test_a_context_model_that_is_gone_and_a_zone_that_is_none_are_no_error() -> None:

@@ -33,12 +33,12 @@ def test_it_prints_a_configuration_that_imports_and_says_why_beside_it() -> None
     assert called.code == 0
     assert json.loads(called.out) == [
         {
-            "daily": {"expected_statuses": ["Completed"], "lookback_hours": 25},
-            "hourly": {"expected_statuses": ["Completed"], "lookback_hours": 1.5},
+            "daily": {"expected_statuses": ["Completed"], "lookback_hours": 24},
+            "hourly": {"expected_statuses": ["Completed"], "lookback_hours": 1},
         }
     ]
     changes = plan_import(parse_json(called.out), parse_schedule("@daily", "UTC"))
-    assert [(change.name, change.monitor.lookback_hours) for change in changes] == [("daily", 25), ("hourly", 1.5)]
+    assert [(change.name, change.monitor.lookback_hours) for change in changes] == [("daily", 24), ("hourly", 1)]
     assert "daily\n  Its last 30 runs started every day.\n" in called.said
     assert "  manage.py suggest_monitors -- daily | manage.py import_monitors - --schedule '5 8 * * *'\n" in called.said
     assert (
