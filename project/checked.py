@@ -1,20 +1,32 @@
 """Parsers for environment variables that Django would accept unchecked and fail on later."""
 
 from email.utils import parseaddr
+from typing import Any
 from zoneinfo import available_timezones
 
+import dj_database_url
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import EnvError
 
 from monitoring.conf import TOKEN_MIN, is_one_word
-from project.mailurl import split
+from project.mailurl import ENCODED, complaint_about, split
 
 
 def not_empty(value: str) -> str:
     if not value:
         raise EnvError("must not be empty")
     return value
+
+
+def database_url(value: str, **options: Any) -> Any:
+    """Django's settings of the database; without a host, PostgreSQL is asked through its local socket."""
+    parts, form = split(value), "sqlite:///FILE or postgres://user:password@host/name"
+    if parts.scheme not in ("sqlite", "postgres", "postgresql"):
+        raise EnvError(f"{complaint_about(parts.scheme)}; use {form}")
+    if not value.startswith(f"{parts.scheme}://") or (parts.scheme != "sqlite" and "@" in parts.path + parts.query):
+        raise EnvError(f"must be {form}; {ENCODED}")
+    return dj_database_url.parse(value, **options)
 
 
 def site_url(value: str) -> str:

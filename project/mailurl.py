@@ -49,6 +49,7 @@ SIGNING_KEYS = {
     "sendgrid": "TRACKING_WEBHOOK_VERIFICATION_KEY",
 }
 ALWAYS_SIGNED = frozenset({"mailersend", "mailgun", "mandrill", "postal"})  # by a key that no other setting gives
+ENCODED = "in a password, write %23 for #, %2F for /, %3F for ? and %40 for @"
 PROVIDER_TIMEOUT = 10  # seconds; Anymail's default is 30
 
 # What Django before 6.1 calls the options of the MAILERS setting.
@@ -98,7 +99,7 @@ class Mailer:
 
 
 def split(url: str) -> SplitResult:
-    """Raises EnvError for what is not a URL at all, or whose port is not a number.
+    """Raises EnvError for what is not a URL at all, whose port is not a number, or which a # cuts short.
 
     The error repeats nothing of the URL, which may hold a password: Python takes one with a slash in it for a port.
     """
@@ -106,8 +107,16 @@ def split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise EnvError("not a URL: host or port cannot be read; in a password, write %2F for / and %40 for @") from None
+        raise EnvError(f"not a URL: host or port cannot be read; {ENCODED}") from None
+    if parts.fragment:
+        raise EnvError(f"not a URL: it ends at the first #; {ENCODED}")
     return parts
+
+
+def require_host(parts: SplitResult, form: str) -> None:
+    """Raises EnvError, naming the right form, unless it names a host; one with a password behind it is none."""
+    if not parts.hostname or "@" in parts.path + parts.query:
+        raise EnvError(f"no host where it belongs; write {form}; {ENCODED}")
 
 
 def parse(url: str) -> Mailer:
@@ -138,8 +147,9 @@ def _smtp_options(parts: Any, query: dict[str, str]) -> dict[str, Any]:
     unknown = sorted(query.keys() - {"timeout"})
     if unknown:
         raise EnvError(f"unknown option {unknown[0]!r}; an SMTP URL takes only 'timeout'")
+    require_host(parts, f"{parts.scheme}://user:password@host:port")
     port = parts.port or SMTP_PORTS[parts.scheme]
-    options: dict[str, Any] = {"host": parts.hostname or "localhost", "port": port, "timeout": SMTP_TIMEOUT}
+    options: dict[str, Any] = {"host": parts.hostname, "port": port, "timeout": SMTP_TIMEOUT}
     options |= _timeout(query)
     if parts.username:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from environs import EnvError
 
-from project.mailurl import complaint_about, split
+from project.mailurl import complaint_about, require_host, split
 
 NAME = "tasks"
 
@@ -26,11 +26,11 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
                 raise EnvError("the file is missing; write, for example, sqlite:var/huey.sqlite3")
             # Huey's own file, never Django's: both would wait on one write lock.
             return {"huey_class": "huey.SqliteHuey", "name": NAME, "filename": filename, "timeout": 20}
-        case "redis":
-            return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url}
-        case "rediss":
+        case "redis" | "rediss":
+            require_host(parts, f"{parts.scheme}://:password@host:port/number")
             # Part of the URL, since Huey refuses a URL with options beside it.
-            unverified = "" if verify else f"{'&' if parts.query else '?'}ssl_cert_reqs=none"
+            trusting = parts.scheme == "rediss" and not verify
+            unverified = f"{'&' if parts.query else '?'}ssl_cert_reqs=none" if trusting else ""
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":
             return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}

@@ -21,6 +21,7 @@ env = Env(eager=False)
 env.read_env(BASE_DIR / ".env", recurse=False)
 env.add_parser("mail_url", mailurl.parse)
 env.add_parser("queue_url", queueurl.parse)
+env.add_parser("database_url", checked.database_url)
 env.add_parser("not_empty", checked.not_empty)
 env.add_parser("site_url", checked.site_url)
 env.add_parser("sender", checked.sender)
@@ -47,7 +48,9 @@ _webhook_secret: str = env.webhook_secret("ANYMAIL_WEBHOOK_SECRET", "")
 _signs = bool(_webhook_secret) and getattr(_mailer, "provider", "") in mailurl.ALWAYS_SIGNED
 _unless_signing: dict[str, Any] = {} if _signs else {"default": ""}
 _signing_key: str = env.str("ANYMAIL_SIGNING_KEY", **_unless_signing)
-_database = env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True)
+_database = env.database_url(
+    "DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}", conn_max_age=600, conn_health_checks=True
+)
 # Heroku sets REDIS_URL, and its certificates are self-signed.
 _redis_url = env.str("REDIS_URL", f"sqlite:{VAR / 'huey.sqlite3'}")
 _queue = env.queue_url("HUEY_URL", _redis_url, verify=not env.bool("REDIS_SELF_SIGNED", False))

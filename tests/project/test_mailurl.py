@@ -24,7 +24,12 @@ CORE = "django.core.mail.backends"
         ("file:", "project.mailfiles.EmailBackend", {"file_path": "var/mail"}),
         ("file:var/post", "project.mailfiles.EmailBackend", {"file_path": "var/post"}),
         ("file:///srv/my%20mail", "project.mailfiles.EmailBackend", {"file_path": "/srv/my mail"}),
-        ("smtp://", f"{CORE}.smtp.EmailBackend", {"host": "localhost", "port": 25, "timeout": 10}),
+        ("smtp://localhost", f"{CORE}.smtp.EmailBackend", {"host": "localhost", "port": 25, "timeout": 10}),
+        (
+            "smtp://user:p%23a%2Fs%3Fs%40@mx.example.org/",
+            f"{CORE}.smtp.EmailBackend",
+            {"host": "mx.example.org", "port": 25, "timeout": 10, "username": "user", "password": "p#a/s?s@"},
+        ),
         (
             "smtps://me%40x.org:p%3Aw@mx.example.org",
             f"{CORE}.smtp.EmailBackend",
@@ -71,6 +76,12 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
         ("anymail+mailjet://KEY@", "the secret_key is missing"),
         ("smtp://[::1", "not a URL"),
+        ("smtp://", "no host where it belongs; write smtp://user:password@host:port"),
+        ("smtp:/user:s3cret@mx.example.org", "no host where it belongs"),
+        ("smtp://user:12/s3cret@mx.example.org", "no host where it belongs"),
+        ("smtp://user:12?s3cret@mx.example.org", "no host where it belongs"),
+        ("smtp://user:s3@s3cret#1@mx.example.org:25", "it ends at the first #; in a password, write %23 for #"),
+        ("smtp://user:s3#cret@mx.example.org", "cannot be read; in a password, write %23 for #, %2F for /"),
         ("anymail+mailgun://", "the api_key is missing; write anymail+mailgun://?api_key="),
     ],
 )
@@ -78,6 +89,7 @@ def test_a_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:
     with pytest.raises(EnvError) as caught:
         parse(url)
     assert said in str(caught.value)
+    assert "s3" not in str(caught.value)
 
 
 def test_every_provider_of_the_installed_anymail_is_known() -> None:

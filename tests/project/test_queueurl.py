@@ -24,6 +24,8 @@ def test_a_url_says_which_huey_and_where(url: str, options: dict[str, Any]) -> N
     ("url", "said"),
     [
         ("amqp://x", "unknown scheme 'amqp'; use sqlite:FILE, redis://"),
+        ("redis:/:s3cret@host", "no host where it belongs; write redis://:password@host:port/number"),
+        ("rediss://:12/s3cret@host", "no host where it belongs"),
         ("sqlite:", "the file is missing; write, for example, sqlite:var/huey.sqlite3"),
     ],
 )

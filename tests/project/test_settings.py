@@ -97,6 +97,10 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
         ("HTTPS", "perhaps", "Not a valid boolean"),
         ("LOG_FORMAT", "xml", "Must be one of: text, json."),
         ("PING_URL", "ftp://switch.example.org/s3cret", "must be an address such as https://"),
+        ("DATABASE_URL", "mysql://user:s3cret@host/name", "unknown scheme 'mysql'; use sqlite:///FILE or postgres://"),
+        ("DATABASE_URL", "postgres:/user:s3cret@host/name", "must be sqlite:///FILE or postgres://"),
+        ("DATABASE_URL", "postgres://user:1/s3cret@host/name", "must be sqlite:///FILE or postgres://"),
+        ("DATABASE_URL", "sqlite:db.sqlite3", "must be sqlite:///FILE or postgres://"),
         ("SITE_URL", "https://[::1", "not a URL"),
         ("PING_URL", "https://[s3cret", "not a URL"),
         ("PING_URL", "file:///s3cret", "must be an address such as https://"),
@@ -111,6 +115,12 @@ def test_a_wrong_value_is_refused_with_the_way_out(tmp_path: Path, name: str, va
     assert f"  {name}: " in done.stderr
     assert said in done.stderr
     assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["postgres:///monitor", "postgresql://user@host/monitor"])
+def test_postgresql_may_be_asked_through_its_socket(tmp_path: Path, url: str) -> None:
+    done = settings_with(tmp_path, "print(s.DATABASES['default']['NAME'])", **PRODUCTION, DATABASE_URL=url)
+    assert done.stdout.strip() == "monitor", done.stderr
 
 
 def test_the_app_is_given_what_the_environment_says(tmp_path: Path) -> None:
