@@ -30,7 +30,10 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     try:
         conf()
     except ImproperlyConfigured as error:
-        return [checks.Error(str(error), hint="docs/settings.md lists the keys of MONITORING.", id="monitoring.E001")]
+        return [
+            checks.Error(problem, hint="Correct it in the setting MONITORING.", id="monitoring.E001")
+            for problem in str(error).splitlines()
+        ]
     return []
 
 

@@ -1,6 +1,6 @@
 """The `MONITORING` setting as one frozen value."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from types import MappingProxyType
@@ -77,7 +77,7 @@ _IN_WORDS: Mapping[Any, str] = {
 
 @cache
 def conf() -> Conf:
-    """The parsed setting. Raises ImproperlyConfigured for an unknown key or a wrong value.
+    """The parsed setting. Raises ImproperlyConfigured for unknown keys and wrong values: a line for each.
 
     Called at each event of each run, so it reads the setting only once.
     """
@@ -94,44 +94,41 @@ def _forget(setting: str, **_: Any) -> None:
 def _parse(given: object) -> Conf:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"MONITORING must be a dictionary, not {given!r}")
-    for key, value in given.items():
-        if key not in _TYPES:
-            raise ImproperlyConfigured(
-                f"MONITORING has no key {key!r}; its keys are {', '.join(f.name for f in fields(Conf))}"
-            )
-        wanted = _TYPES[key]
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ImproperlyConfigured(f"MONITORING[{key!r}] must be {_IN_WORDS[wanted]}, not {value!r}")
-    if (url := given.get("SITE_URL")) and not _is_site(url):
-        raise ImproperlyConfigured(
-            f"MONITORING['SITE_URL'] must be an address such as https://example.org, not {url!r}"
-        )
-    # Errors about secrets do not quote them.
-    if (url := given.get("PING_URL")) and not (_is_site(url) and is_one_word(url)):
-        raise ImproperlyConfigured(
-            "MONITORING['PING_URL'] must be an address such as https://switch.example.org/ping/ID"
-        )
-    if (token := given.get("METRICS_TOKEN")) and not (len(token) >= TOKEN_MIN and is_one_word(token)):
-        raise ImproperlyConfigured(
-            f"MONITORING['METRICS_TOKEN'] must be at least {TOKEN_MIN} ASCII characters, without spaces"
-        )
-    if given.get("DIGEST_OVER", 0) < 0:
-        raise ImproperlyConfigured(f"MONITORING['DIGEST_OVER'] must be 0 or more, not {given['DIGEST_OVER']}")
-    for key in ("KEEP_RUNS_DAYS", "KEEP_INCIDENTS_DAYS"):
-        if not 0 <= (given.get(key) or 0) <= KEEP_DAYS_MAX:
-            raise ImproperlyConfigured(
-                f"MONITORING[{key!r}] must be at most {KEEP_DAYS_MAX} days, or 0 to keep all, not {given[key]}"
-            )
-    for path, name in given.get("CONTEXT_FIELDS", CONTEXT_FIELDS).items():
-        if not (isinstance(path, str) and isinstance(name, str)):
-            raise ImproperlyConfigured(
-                f"MONITORING['CONTEXT_FIELDS'] must map paths of models to names of fields, not {path!r} to {name!r}"
-            )
-    for key in ("NOT_RECORDED", "WITHOUT_PARAMETERS"):
-        for name in given.get(key, ()):
-            if not isinstance(name, str):
-                raise ImproperlyConfigured(f"MONITORING[{key!r}] must hold names of tasks, not {name!r}")
+    problems = [problem for key, value in given.items() for problem in _problems(key, value)]
+    if problems:
+        raise ImproperlyConfigured("\n".join(problems))
     return Conf(**given)
+
+
+def _problems(key: object, value: Any) -> Iterator[str]:
+    """One line each; those of secrets do not quote them."""
+    name = f"MONITORING[{key!r}]"
+    if key not in _TYPES:
+        yield f"MONITORING has no key {key!r}; its keys are {', '.join(f.name for f in fields(Conf))}"
+        return
+    wanted = _TYPES[key]
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        yield f"{name} must be {_IN_WORDS[wanted]}, not {value!r}"
+        return
+    match key:
+        case "SITE_URL" if value and not _is_site(value):
+            yield f"{name} must be an address such as https://example.org, not {value!r}"
+        case "PING_URL" if value and not (_is_site(value) and is_one_word(value)):
+            yield f"{name} must be an address such as https://switch.example.org/ping/ID"
+        case "METRICS_TOKEN" if value and (len(value) < TOKEN_MIN or not is_one_word(value)):
+            yield f"{name} must be at least {TOKEN_MIN} ASCII characters, without spaces"
+        case "DIGEST_OVER" if value < 0:
+            yield f"{name} must be 0 or more, not {value}"
+        case "KEEP_RUNS_DAYS" | "KEEP_INCIDENTS_DAYS" if not 0 <= (value or 0) <= KEEP_DAYS_MAX:
+            yield f"{name} must be at most {KEEP_DAYS_MAX} days, or 0 to keep all, not {value}"
+        case "CONTEXT_FIELDS":
+            for path, field_name in value.items():
+                if not (isinstance(path, str) and isinstance(field_name, str)):
+                    yield f"{name} must map paths of models to names of fields, not {path!r} to {field_name!r}"
+        case "NOT_RECORDED" | "WITHOUT_PARAMETERS":
+            for task_name in value:
+                if not isinstance(task_name, str):
+                    yield f"{name} must hold names of tasks, not {task_name!r}"
 
 
 def is_one_word(text: str) -> bool:

@@ -55,10 +55,12 @@ def test_two_tasks_of_one_name_are_a_warning_that_names_it() -> None:
     assert "name='...'" in str(warning.hint)
 
 
-def test_a_wrong_setting_is_an_error_at_start(settings: Any) -> None:
-    settings.MONITORING = {"SITE_ULR": "https://example.org"}
-    (error,) = found("monitoring.E001")
-    assert "MONITORING has no key 'SITE_ULR'" in error.msg
+def test_each_wrong_setting_is_an_error_at_start(settings: Any) -> None:
+    settings.MONITORING = {"SITE_ULR": "https://example.org", "NOT_RECORDED": [3, 4], "DIGEST_OVER": "a\nb"}
+    key, *names, number = found("monitoring.E001")
+    assert "MONITORING has no key 'SITE_ULR'; its keys are SITE_URL, CONTEXT_FIELDS" in key.msg
+    assert [error.msg[-1] for error in names] == ["3", "4"]
+    assert number.msg == "MONITORING['DIGEST_OVER'] must be a whole number, not 'a\\nb'"
 
 
 def test_a_context_field_that_the_model_lacks_is_an_error_at_start(monitoring_settings: Any) -> None:
