@@ -35,7 +35,7 @@ def site(options: argparse.Namespace) -> Iterator[str]:
         else:
             url = f"sqlite:///{folder}/db.sqlite3"
         os.environ.update(
-            DJANGO_SETTINGS_MODULE="project.settings",
+            DJANGO_SETTINGS_MODULE="tests.deployed",
             DATABASE_URL=url,
             DEBUG="0",
             HTTPS="0",

@@ -83,7 +83,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = VAR / "static"
 
 INSTALLED_APPS = [
-    "project.demo",
+    *(["project.demo"] if DEBUG else []),
     "monitoring",
     "anymail",
     "huey.contrib.djhuey",

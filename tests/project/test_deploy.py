@@ -67,6 +67,7 @@ def test_the_procfile_serves_runs_and_alerts_and_ends_on_term(tmp_path: Path, ma
     with postgres_server() as database, redis_server() as queue:
         environment = production(
             tmp_path,
+            DJANGO_SETTINGS_MODULE="tests.deployed",
             DATABASE_URL=database,
             HUEY_URL=queue,
             EMAIL_URL=f"smtp://127.0.0.1:{mails.port}",

@@ -75,6 +75,12 @@ def test_a_developer_needs_a_key_alone_and_no_services(tmp_path: Path) -> None:
     assert done.stdout.split() == ["django.db.backends.sqlite3", "huey.SqliteHuey", "False"], done.stderr
 
 
+@pytest.mark.parametrize(("debug", "installed"), [("1", "True"), ("0", "False")])
+def test_the_demo_is_a_developers_alone(tmp_path: Path, debug: str, installed: str) -> None:
+    done = settings_with(tmp_path, "print('project.demo' in s.INSTALLED_APPS)", **PRODUCTION, DEBUG=debug)
+    assert done.stdout.strip() == installed, done.stderr
+
+
 def test_production_hosts_follow_from_the_site_url(tmp_path: Path) -> None:
     done = settings_with(tmp_path, "print(s.ALLOWED_HOSTS, s.CSRF_TRUSTED_ORIGINS, s.DEBUG)", **PRODUCTION)
     assert done.stdout.strip() == "['monitor.example.org'] ['https://monitor.example.org'] False", done.stderr
