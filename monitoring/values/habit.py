@@ -48,10 +48,10 @@ class Habit:
 
     @property
     def how_often(self) -> str:
-        """`every hour`, `every 20 min, irregular`, `too few runs to say: 2`."""
+        """`every hour`, `irregular, about every 20 min`, `too few runs to say: 2`."""
         if self.interval is None:
             return f"too few runs to say: {len(self.starts)}"
-        return every(self.interval) + ("" if self.is_regular else ", irregular")
+        return every(self.interval) if self.is_regular else f"irregular, about {every(self.interval)}"
 
 
 def habit_of(task_name: str, runs: Sequence[RunFacts]) -> Habit:

@@ -172,7 +172,7 @@ def test_a_run_that_was_missed_once_does_not_make_the_window_longer() -> None:
 
 def test_irregular_starts_are_called_so_with_how_far_apart_they_come() -> None:
     runs = runs_of([wall(0, n * n * 0.01) for n in range(200)], status="Stopped")
-    assert habit_of("task", runs).how_often == "every 1 h 59 min, irregular"
+    assert habit_of("task", runs).how_often == "irregular, about every 1 h 59 min"
     assert proposed(runs).reasons[:2] == (
         "Its last 200 runs started irregularly: half of them within 1 h 59 min of the one before, 95 of 100 within "
         "3 h 47 min.",
