@@ -146,7 +146,8 @@ def _rows(failing: Failing, now: datetime, site: str) -> Iterator[tuple[str, Any
         if facts.dependent_tasks:
             yield "Depends on it", _dependents(facts, evidence, site)
     if evidence.next_check_at:
-        yield "Next check", as_of(evidence.next_check_at, now, zone)
+        due = evidence.next_check_at <= now
+        yield "Next check", "due now" if due else as_of(evidence.next_check_at, now, zone)
 
 
 def _last_success(evidence: Evidence, now: datetime, zone: tzinfo) -> SafeString | str:

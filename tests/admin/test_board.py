@@ -114,6 +114,14 @@ def test_who_took_it_on_and_until_when_it_is_snoozed_is_said(boss: Client, faili
 
 
 @pytest.mark.usefixtures("failing")
+def test_a_check_whose_time_has_come_is_due_now(boss: Client) -> None:
+    MonitorState.objects.update(next_check_at=lately(seconds=-90))
+    assert "<dt>Next check</dt><dd><time" in page(boss)
+    MonitorState.objects.update(next_check_at=lately(seconds=21))
+    assert "<dt>Next check</dt><dd>due now</dd>" in page(boss)
+
+
+@pytest.mark.usefixtures("failing")
 def test_names_and_errors_are_text(boss: Client) -> None:
     BackgroundTask.objects.filter(status="Stopped").update(errors="<b>bold</b>")
     Monitor.objects.update(name="<i>Export</i>")
