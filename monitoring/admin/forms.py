@@ -179,7 +179,10 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
             super().full_clean()
             return
         self._errors, self.cleaned_data = ErrorDict(), {}
-        # The next check times are shown for the schedule as typed.
+        self.schedule_as_shown()
+
+    def schedule_as_shown(self) -> None:
+        """The next check times are those of the schedule as it was typed or filled in."""
         self.instance.schedule, self.instance.time_zone = self["schedule"].value(), self["time_zone"].value()
 
     def clean_expected_statuses(self) -> list[str]:

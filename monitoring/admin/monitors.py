@@ -283,6 +283,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             form.fields["notify_to"].help_text = f"{form.fields['notify_to'].help_text} {_fallback(superusers)}"
         monitor = kwargs.get("obj")
         may_change = self.has_change_permission(request, monitor) if monitor else self.has_add_permission(request)
+        if monitor is None and not form.is_bound:
+            form.schedule_as_shown()
         show_suggestion(form, monitor, may_change=may_change)
         if monitor and not form.errors and not form.only_looks:
             context["advice"] = advice(monitor, database_now(), registered, superusers, unrecorded)

@@ -95,6 +95,9 @@ def test_a_link_opens_a_form_that_is_filled_in(admin_client: Client) -> None:
     answer = admin_client.get(f"{ADD}?task_name=hourly&_take_over=1")
     filled = [value_of(answer, name) for name in ("name", "task_name", "lookback_hours", "schedule")]
     assert filled == ["hourly", "hourly", "1", "5 * * * *"]
+    assert "At minute 5 of every hour" in shown(answer)
+    assert "Once the schedule is entered" not in shown(answer)
+    assert "Once the schedule is entered" in shown(admin_client.get(ADD))
     assert value_of(answer, "expected_statuses") == ["Completed"]
 
 
