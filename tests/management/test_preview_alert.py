@@ -15,6 +15,7 @@ from monitoring.management.commands.preview_alert import KINDS
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.values.facts import AlertKind
 from monitoring.values.run_event import RunStatus
+from tests.alerting.overriding import ALERT_HTML, override
 from tests.factories import NOW, ago, make_expectation, make_monitor, make_run
 from tests.management.calling import call
 
@@ -38,6 +39,17 @@ def test_by_default_each_kind_is_shown_as_text_and_nothing_is_stored_or_sent() -
     assert "[ALERT] 3 Task Checks Failed" in out
     assert [model.objects.count() for model in (Alert, Delivery, Message)] == [0, 0, 0]
     assert mail.outbox == []
+
+
+def test_a_broken_template_is_one_line_beside_the_built_in_mail(
+    tmp_path: Path, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    override(settings, tmp_path, ALERT_HTML, "{% if %}")
+    called = call("preview_alert")
+    (line,) = called.said.splitlines()
+    assert (called.code, caplog.records) == (0, [])
+    assert line.startswith(f"The template {ALERT_HTML} could not be rendered; the built-in one takes its place: Templ")
+    assert "Subject: [ALERT] data_collection Status Check Failed" in called.out
 
 
 def test_html_is_the_mail_as_a_browser_shows_it() -> None:

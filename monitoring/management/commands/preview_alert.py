@@ -1,3 +1,6 @@
+import contextlib
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +21,8 @@ from monitoring.telling import Preview, preview
 from monitoring.tick import judge_monitors
 from monitoring.values.facts import AlertKind, facts_of
 from monitoring.values.text import one_line, plain_lines
+
+logger = logging.getLogger("monitoring")
 
 DIGEST = "digest"
 KINDS = [*AlertKind.values, DIGEST]
@@ -52,7 +57,11 @@ class Command(PluginCommand):
             raise CouldNotTell(f"--monitor takes one monitor, not {len(names)}: preview each by itself")
         kinds = [options["kind"]] if options["kind"] else KINDS
         previews = self._of_monitor(names[0], now) if names else _samples(now)
-        mails = {kind: _render(kind, previews, SAMPLE if options["to"] else "") for kind in kinds}
+        notice = SAMPLE if options["to"] else ""
+        with _told_briefly() as problems:
+            mails = {kind: _render(kind, previews, notice) for kind in kinds}
+        for problem in dict.fromkeys(problems):
+            self.stderr.write(problem, str)
         if options["to"]:
             self._send(mails, options["to"])
         elif options["out"]:
@@ -100,6 +109,25 @@ class Command(PluginCommand):
             raise CouldNotTell(f"--out {folder} is a file, not a folder") from None
         except OSError as error:
             raise CouldNotTell(f"--out {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _told_briefly() -> Iterator[list[str]]:
+    """What is logged meanwhile of templates that cannot be rendered, as lines: the traceback is of Django's engine."""
+    said: list[str] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        if not record.exc_info:
+            return True
+        error = record.exc_info[1]
+        said.append(one_line(f"{record.getMessage()}: {type(error).__name__}: {error}"))
+        return False
+
+    logger.addFilter(take)
+    try:
+        yield said
+    finally:
+        logger.removeFilter(take)
 
 
 def _samples(now: datetime) -> dict[AlertKind, Preview]:
