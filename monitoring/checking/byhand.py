@@ -61,8 +61,7 @@ def acknowledge(monitors: Sequence[Monitor], by: str, now: datetime) -> list[Mon
     """Acknowledges their open incidents that nobody has acknowledged, and returns the monitors of these."""
     using = database_alias()
     incidents = Incident.objects.using(using).filter(monitor__in=_keys(monitors), closed_at=None)
-    with transaction.atomic(using=using):
-        taken = take_on(list(incidents.values_list("pk", flat=True)), by, now, using)
+    taken = take_on(list(incidents.values_list("pk", flat=True)), by, now, using)
     keys = {incident.monitor_id for incident in taken}
     return [monitor for monitor in monitors if monitor.pk in keys]
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
@@ -127,9 +128,12 @@ def close_unwatched(now: datetime, using: str) -> None:
 
 def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> list[Incident]:
     """Acknowledges these incidents; returns those that were open and not yet acknowledged. Writes no other column."""
-    nobodys = Incident.objects.using(using).filter(pk__in=keys, closed_at=None, acknowledged_at=None)
-    taken = list(nobodys)
-    nobodys.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
+    incidents = Incident.objects.using(using)
+    nobodys = incidents.filter(pk__in=keys, closed_at=None, acknowledged_at=None)
+    with transaction.atomic(using=using):
+        # In the order of a round: in another each would wait for the other.
+        taken = list(nobodys.select_for_update().order_by("id"))
+        incidents.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
     return taken
 
 
