@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 
 from django.db import transaction
-from django.db.models import Q
 
 from monitoring.checking.due import plan_new
 from monitoring.checking.incidents import acknowledge as take_on
@@ -19,7 +18,8 @@ def switch(monitors: Sequence[Monitor], enabled: bool) -> list[Monitor]:
     using = database_alias()
     changed = [monitor for monitor in monitors if monitor.enabled is not enabled]
     with transaction.atomic(using=using):
-        for monitor in changed:
+        # In the order of a check by hand: in another each would wait for the other. So are states locked below.
+        for monitor in sorted(changed, key=lambda monitor: monitor.pk):
             monitor.enabled = enabled
             # Only these fields, so that edits of other fields since the monitor was read are kept.
             monitor.save(using=using, update_fields=["enabled"])
@@ -50,10 +50,11 @@ def tomorrow_morning(now: datetime, zone: str) -> datetime:
 def lift_snooze(monitors: Sequence[Monitor], now: datetime) -> list[Monitor]:
     """Ends snoozes, so that mails go out again at once; returns the monitors that were snoozed."""
     using = database_alias()
-    states = MonitorState.objects.using(using).filter(monitor__in=_keys(monitors))
+    states = MonitorState.objects.using(using)
     with transaction.atomic(using=using):
-        snoozed = set(states.select_for_update().filter(snoozed_until__gt=now).values_list("monitor_id", flat=True))
-        states.update(snoozed_until=None)
+        locked = states.filter(monitor__in=_keys(monitors)).select_for_update().order_by("monitor_id")
+        snoozed = set(locked.filter(snoozed_until__gt=now).values_list("monitor_id", flat=True))
+        states.filter(monitor__in=snoozed).update(snoozed_until=None)
     return [monitor for monitor in monitors if monitor.pk in snoozed]
 
 
@@ -68,16 +69,15 @@ def acknowledge(monitors: Sequence[Monitor], by: str, now: datetime) -> list[Mon
 
 def _snooze(monitors: Sequence[Monitor], until: dict[int, datetime]) -> list[Monitor]:
     using = database_alias()
-    snoozed: set[int] = set()
+    plan_new(using)
+    states = MonitorState.objects.using(using)
     with transaction.atomic(using=using):
-        plan_new(using)
+        locked = states.filter(monitor__in=_keys(monitors)).select_for_update().order_by("monitor_id")
+        ends = dict(locked.values_list("monitor_id", "snoozed_until"))
+        snoozed = {key for key, end in ends.items() if end is None or end < until[key]}
         # One UPDATE per instant, of this column only: what the checker writes to these rows meanwhile is kept.
         for instant in set(until.values()):
-            keys = [key for key, each in until.items() if each == instant]
-            ends_before = Q(snoozed_until=None) | Q(snoozed_until__lt=instant)
-            states = MonitorState.objects.using(using).filter(ends_before, monitor__in=keys)
-            snoozed |= set(states.select_for_update().values_list("monitor_id", flat=True))
-            states.update(snoozed_until=instant)
+            states.filter(monitor__in=[key for key in snoozed if until[key] == instant]).update(snoozed_until=instant)
     return [monitor for monitor in monitors if monitor.pk in snoozed]
 
 

@@ -1,14 +1,17 @@
 """What people do while others do the same, each in a transaction of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
+from monitoring.checking.byhand import lift_snooze, snooze, snooze_until_morning, switch
 from monitoring.checking.incidents import acknowledge
-from monitoring.models import Incident, database_alias
+from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from tests.factories import NOW, make_facts, make_monitor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +28,34 @@ def test_of_two_who_acknowledge_the_same_incidents_one_waits_and_takes_none() ->
             acknowledge([second], "ada", NOW, database_alias())
         assert bobs.result() == []
     assert set(Incident.objects.values_list("acknowledged_by", flat=True)) == {"ada"}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        partial(switch, enabled=False),
+        partial(snooze, until=NOW + timedelta(hours=2)),
+        partial(snooze_until_morning, now=NOW),
+        partial(lift_snooze, now=NOW),
+    ],
+)
+def test_what_is_done_to_several_monitors_waits_for_their_checks_instead_of_both_for_each_other(
+    act: Callable[[Sequence[Monitor]], list[Monitor]],
+) -> None:
+    first, second = make_monitor("first"), make_monitor("second", time_zone="Asia/Tokyo")
+    MonitorState.objects.update(snoozed_until=NOW + timedelta(hours=1))
+    MonitorState.objects.filter(monitor=first).update(last_checked_at=NOW)  # PostgreSQL now finds it after the second
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # it reads so small a table from its beginning, once it knows
+    states = MonitorState.objects.select_for_update()
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():  # as a check by hand locks them
+            states.get(monitor=first)
+            done = pool.submit(in_thread, lambda: act([second, first]))
+            wait([done], 1)  # in vain, as it must be
+            states.get(monitor=second)
+        assert done.result() == [second, first]
 
 
 def make_incident(name: str) -> int:
