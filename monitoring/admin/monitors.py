@@ -242,7 +242,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="Expected statuses")
     def expects(self, monitor: Monitor) -> str:
-        return ", ".join(map(str, monitor.expected_statuses or ()))
+        return ", ".join(monitor.statuses)
 
     @admin.display(description="Notify to")
     def notifies(self, monitor: Monitor) -> str:

@@ -125,7 +125,7 @@ def _part(shown: Monitor, suggestion: Suggestion | None, *, may_change: bool) ->
 
 
 def _compared(shown: Monitor, proposal: Proposal) -> SafeString:
-    statuses = ", ".join(map(str, shown.expected_statuses or ())) or "–"
+    statuses = ", ".join(shown.statuses) or "–"
     rows = [
         ("Look back", _hours(shown.lookback_hours), _hours(proposal.lookback_hours)),
         ("Schedule", _schedule(shown.schedule, shown.time_zone), _schedule(proposal.schedule.text, "")),
