@@ -164,8 +164,6 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return MonitorChangeList
 
-    # An action's check opens its own transaction, which cannot be nested inside another.
-    @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         unwatched = unwatched_said() if request.method == "GET" else ""
         response = super().changelist_view(request, {"unwatched": unwatched, **(extra_context or {})})
@@ -337,7 +335,10 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
+        # An action's check opens its own transaction, which cannot be nested inside another.
+        unnested = transaction.non_atomic_requests(using=database_alias())
         return [
+            path("", unnested(wrap(self.changelist_view)), name="monitoring_monitor_changelist"),
             path("board/", wrap(self.board_view), name="monitoring_board"),
             path("import/", wrap(self.import_view), name="monitoring_monitor_import"),
             path("unwatched/", wrap(self.unwatched_view), name="monitoring_monitor_unwatched"),

@@ -5,13 +5,14 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import resolve, reverse
+from django.urls import reverse
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
@@ -590,8 +591,18 @@ def test_check_now_checks_a_disabled_monitor_and_says_so(client: Client) -> None
     assert "Daily report: as expected (Completed). It is disabled." in said(page)
 
 
-def test_check_now_opens_its_own_transaction_where_a_host_wraps_each_request_in_one() -> None:
-    assert resolve(LIST).func._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
+class Elsewhere:
+    def db_for_write(self, model: Any, **_: Any) -> str:
+        return "elsewhere"
+
+
+@pytest.mark.parametrize(("routers", "database"), [([], "default"), ([f"{__name__}.Elsewhere"], "elsewhere")])
+def test_check_now_opens_its_own_transaction_where_a_host_wraps_each_request_in_one(
+    settings: Any, routers: list[str], database: str
+) -> None:
+    settings.DATABASE_ROUTERS = routers
+    listed = next(each for each in site._registry[Monitor].get_urls() if each.name == "monitoring_monitor_changelist")
+    assert listed.callback._non_atomic_requests == {database}  # type: ignore[attr-defined]
 
 
 def test_check_now_of_what_is_fine_enqueues_nothing(client: Client) -> None:
