@@ -67,8 +67,8 @@ class _ShownIn(NamedTuple):
 def incident_page(incident: Incident, request: HttpRequest, now: datetime, site: str) -> dict[str, Any]:
     """What the page's template shows, in a constant number of statements; unreadable facts are shown as stored."""
     state = MonitorState.objects.filter(monitor=incident.monitor_id).first() if incident.monitor_id else None
-    snoozed_until = state.snoozed_until if state else None
-    story = story_of(incident, snoozed_until)
+    snoozed_until = state.snoozed_at(now) if state else None
+    story = story_of(incident, state.snoozed_until if state else None)
     zone = zone_of(incident.monitor) if incident.monitor else get_default_timezone()
     may_see_mails = request.user.has_perm("monitoring.view_message")
     shown_in = _ShownIn(zone, now, site, may_see_mails)
@@ -76,7 +76,7 @@ def incident_page(incident: Incident, request: HttpRequest, now: datetime, site:
         "badge": incident_badge(incident),
         "opened": to_the_minute(incident.opened_at, zone),
         "closed": _closed(incident, now, zone),
-        "snoozed_until": by_weekday(snoozed_until, now, zone) if snoozed_until and snoozed_until > now else "",
+        "snoozed_until": by_weekday(snoozed_until, now, zone) if snoozed_until else "",
         "monitor_url": overview_url(incident.monitor, site),
         "is": pairs(_is(incident, story, shown_in)),
         "story": _story(story, incident, shown_in),

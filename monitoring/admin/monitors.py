@@ -455,8 +455,8 @@ def _about(standing: Standing, now: datetime) -> list[tuple[str, SafeString | st
         lines.append(("since ", when(standing.since, zone)))
     if standing.incident and standing.incident.acknowledged_at:
         lines.append(("acknowledged by ", standing.incident.acknowledged_by))
-    if standing.state.snoozed_until and standing.state.snoozed_until > now:
-        lines.append(("snoozed until ", by_weekday(standing.state.snoozed_until, now, zone)))
+    if snoozed_until := standing.state.snoozed_at(now):
+        lines.append(("snoozed until ", by_weekday(snoozed_until, now, zone)))
     return lines
 
 

@@ -72,7 +72,7 @@ def overview(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResp
         "can_change": model_admin.has_change_permission(request, monitor),
         "stands": _stands_since(standing),
         "timeline": timeline_of(monitor, request, now, site),
-        "standing": pairs(_standing(standing, site)),
+        "standing": pairs(_standing(standing, now, site)),
         "found": facts_found(standing.incident.facts) if standing.incident else "",
         "if_checked_now": _finding(outcome, mail, zone_of(monitor), site),
         "wants": pairs(_wants(monitor)),
@@ -117,7 +117,7 @@ def _stands_since(standing: Standing) -> SafeString:
     return format_html("{} since {}", stands_badge(standing), exactly(standing.since, zone_of(standing.monitor)))
 
 
-def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:
+def _standing(standing: Standing, now: datetime, site: str) -> Iterator[tuple[str, Any]]:
     monitor, state, incident = standing.monitor, standing.state, standing.incident
     zone = zone_of(monitor)
     yield "Status", stands_badge(standing)
@@ -126,8 +126,8 @@ def _standing(standing: Standing, site: str) -> Iterator[tuple[str, Any]]:
     if incident:
         yield "Incident", link(incident, f"failing checks in a row: {incident.failing_checks}", site)
         yield "Acknowledged", f"by {incident.acknowledged_by}" if incident.acknowledged_by else "not yet"
-    if state.snoozed_until:
-        yield "Snoozed until", exactly(state.snoozed_until, zone)
+    if snoozed_until := state.snoozed_at(now):
+        yield "Snoozed until", exactly(snoozed_until, zone)
     yield "Last check", exactly(state.last_checked_at, zone)
     if monitor.enabled:
         yield "Next check", exactly(standing.next_check_at, zone)

@@ -11,7 +11,7 @@ from monitoring.checking.health import TICK_LATE_AFTER, Problem, last_tick, prob
 from monitoring.checking.incidents import found_by
 from monitoring.checking.standing import counted
 from monitoring.checking.unusual import Unusual, unusual_runs
-from monitoring.models import Incident, Monitor, MonitorState, database_alias
+from monitoring.models import Incident, Monitor, database_alias
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import Facts
 
@@ -118,12 +118,8 @@ def _failing(incidents: QuerySet[Incident], now: datetime) -> Iterator[Failing]:
                 incident=incident,
                 facts=facts,
                 evidence=evidence.get(incident.pk, NOTHING),
-                snoozed_until=_still(getattr(monitor, "state", None), now),
+                snoozed_until=monitor.state.snoozed_at(now) if hasattr(monitor, "state") else None,
             )
-
-
-def _still(state: MonitorState | None, now: datetime) -> datetime | None:
-    return state.snoozed_until if state and state.snoozed_until and state.snoozed_until > now else None
 
 
 def _monitors(count: int) -> str:

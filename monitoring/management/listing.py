@@ -108,7 +108,7 @@ def as_json(shown: Lately, superusers: Sequence[str], now: datetime) -> dict[str
         "time_zone": monitor.time_zone,
         "last_checked_at": iso(state.last_checked_at),
         "next_check_at": iso(standing.next_check_at),
-        "snoozed_until": iso(_snoozed_until(standing, now)),
+        "snoozed_until": iso(standing.state.snoozed_at(now)),
         "acknowledged_by": incident.acknowledged_by if incident and incident.acknowledged_at else None,
         "tells": list(monitor.addresses or superusers),
         "incident": _incident_as_json(incident) if incident else None,
@@ -144,7 +144,7 @@ def _row(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Term
 
 def _notes(shown: Lately, now: datetime) -> list[str]:
     """What was found, in the words of its mail, and what people did about it."""
-    incident, snoozed_until = shown.standing.incident, _snoozed_until(shown.standing, now)
+    incident, snoozed_until = shown.standing.incident, shown.standing.state.snoozed_at(now)
     zone = shown.facts.time_zone  # as in what was found
     done = [
         f"acknowledged by {incident.acknowledged_by}" if incident and incident.acknowledged_at else "",
@@ -176,7 +176,7 @@ def _facts_in_full(
     if incident:
         by = f", acknowledged by {incident.acknowledged_by}" if incident.acknowledged_at else ""
         yield "Incident", f"{incident.pk}, failing checks in a row: {incident.failing_checks}{by}"
-    if snoozed_until := _snoozed_until(standing, now):
+    if snoozed_until := standing.state.snoozed_at(now):
         yield "Snoozed until", written(snoozed_until, zone)
     yield "Notifies", tells(standing.monitor.addresses, superusers)
 
@@ -203,11 +203,6 @@ def _evidence_as_json(shown: Lately) -> dict[str, Any] | None:
         "problem": mail["evidence_problem"],
         "links": dict(mail["links"]),
     }
-
-
-def _snoozed_until(standing: Standing, now: datetime) -> datetime | None:
-    until = standing.state.snoozed_until
-    return until if until and until > now else None
 
 
 def _schedule(monitor: Monitor) -> str:

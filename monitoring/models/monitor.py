@@ -1,4 +1,5 @@
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -195,6 +196,10 @@ class MonitorState(models.Model):
 
     def __str__(self) -> str:
         return str(self.monitor)
+
+    def snoozed_at(self, now: datetime) -> datetime | None:
+        """Until when it is snoozed; None if it is not, or no longer."""
+        return self.snoozed_until if self.snoozed_until and self.snoozed_until > now else None
 
 
 # What a monitor watches, and when.

@@ -108,6 +108,13 @@ def test_it_says_where_the_monitor_stands_and_what_is_wanted(boss: Client) -> No
     assert "ops@example.com, b@example.com" in shown
 
 
+def test_only_a_snooze_that_lasts_is_said(boss: Client) -> None:
+    monitor = make_monitor()
+    for until, says in (lately(hours=-1), True), (lately(hours=1), False):
+        MonitorState.objects.update(snoozed_until=until)
+        assert ("Snoozed until" in page(boss, monitor)) is says
+
+
 def test_without_recipients_it_names_the_superusers_or_says_nobody(boss: Client) -> None:
     monitor = make_monitor(notify_to=[])
     assert "the superusers boss@example.com" in page(boss, monitor)

@@ -190,11 +190,11 @@ def _trials(options: dict[str, Any]) -> list[Trial]:
 
 
 def _note(standing: Standing, now: datetime) -> str:
-    name, until = one_line(standing.monitor.name), standing.state.snoozed_until
+    name, until = one_line(standing.monitor.name), standing.state.snoozed_at(now)
     notes = []
     if standing.stands is Stands.DISABLED:
         notes.append("is disabled: it is checked only by hand")
-    if until and until > now:
+    if until:
         notes.append(
             f"is snoozed until {written(until, standing.monitor.time_zone)}: until then nobody is told that it fails"
         )
