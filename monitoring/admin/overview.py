@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from monitoring.admin.board import may_see
 from monitoring.admin.display import badge, link, run_badge
 from monitoring.admin.parts import (
     facts_found,
@@ -47,7 +48,7 @@ STANDS_TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: 
 def warn(request: HttpRequest) -> None:
     """Shows users who may see monitors what is wrong with the monitor itself."""
     # A POST is answered by a redirect to a page that warns.
-    if request.method == "GET" and request.user.has_perm("monitoring.view_monitor"):
+    if request.method == "GET" and may_see(request):
         found = [str(problem) for problem in problems(database_now())]
         if found:
             messages.warning(request, format_html("Monitoring itself needs attention: {}", listed(found)))

@@ -216,6 +216,10 @@ def test_it_warns_of_what_is_wrong_with_the_monitor_itself(boss: Client) -> None
     assert "No worker" not in page(boss, monitor)
 
 
+def test_who_may_only_change_monitors_is_warned_too() -> None:
+    assert "No worker has run checks yet" in page(staff("change_monitor"), make_monitor())
+
+
 # Its time
 
 
