@@ -8,6 +8,7 @@ from django.core.validators import validate_email
 from django.db.models import Max
 
 from monitoring.models import Delivery, Incident, Message
+from monitoring.values.expectation import each_once
 from monitoring.values.incident import IncidentState
 from monitoring.values.text import storable
 
@@ -45,7 +46,7 @@ def superuser_addresses() -> tuple[str, ...]:
     if _has_field("is_active"):
         superusers = superusers.filter(is_active=True)
     addresses = superusers.order_by("pk").values_list(email, flat=True)
-    return tuple({address.lower(): address for address in addresses if _is_valid(address)}.values())
+    return each_once(filter(_is_valid, addresses))
 
 
 def _has_field(name: str) -> bool:
@@ -58,7 +59,8 @@ def _has_field(name: str) -> bool:
 
 def _is_valid(address: str | None) -> bool:
     try:
-        validate_email(address)
+        # The validator lets control characters through.
+        validate_email(address if address and address.isprintable() else "")
     except ValidationError:
         return False
     return True
