@@ -175,13 +175,19 @@ def _tasks(found: Sequence[Habit], site: str) -> SafeString:
 
 
 def _task(habit: Habit, site: str) -> tuple[Any, ...]:
-    run = habit.runs[0]
     return (
         format_html("{}<br>{}", habit.task_name, _add_link(habit, site)) if site else habit.task_name,
-        format_html(
-            '{}<br><span class="mon-quiet">{}</span>', run_badge(run.status), when(run.started_at or run.submitted_at)
-        ),
+        _last_run(habit),
         habit.how_often,
+    )
+
+
+def _last_run(habit: Habit) -> SafeString | str:
+    if not habit.runs:  # they were neither started nor submitted at a known time
+        return "–"
+    run = habit.runs[0]
+    return format_html(
+        '{}<br><span class="mon-quiet">{}</span>', run_badge(run.status), when(run.started_at or run.submitted_at)
     )
 
 

@@ -116,9 +116,11 @@ def test_the_list_says_how_many_tasks_nobody_watches_and_leads_to_them(admin_cli
     assert "no monitor" not in shown(admin_client.get(LIST))
     make_runs()
     make_runs("<b>rare</b>", 1)
-    assert f'<a href="{UNWATCHED}">2 tasks have no monitor</a>' in shown(admin_client.get(LIST))
+    make_run("timeless", "Queued", started_at=None)
+    assert f'<a href="{UNWATCHED}">3 tasks have no monitor</a>' in shown(admin_client.get(LIST))
     page = admin_client.get(UNWATCHED).content.decode()
-    assert "<h1>2 tasks have no monitor</h1>" in page
+    assert "<h1>3 tasks have no monitor</h1>" in page
+    assert "<td>–</td><td>too few runs to say: 0</td>" in page
     assert "&lt;b&gt;rare&lt;/b&gt;" in page
     assert "every hour" in page
     assert f'<a href="{ADD}?task_name=hourly&amp;_take_over=1">Add as suggested' in page

@@ -55,9 +55,12 @@ def test_tasks_of_one_schedule_are_imported_by_one_line() -> None:
 def test_all_that_nobody_watches_when_asked_with_those_that_are_named() -> None:
     for name in ("watched", "wanted", "free"):
         make_runs(name, 5, timedelta(hours=1))
+    make_run("timeless", "Queued", started_at=None)
     make_monitor("w", task_name="watched")
     make_monitor("x", task_name="wanted")
-    assert list(json.loads(suggested("--unmonitored").out)[0]) == ["free"]
+    called = suggested("--unmonitored")
+    assert list(json.loads(called.out)[0]) == ["free"]
+    assert "timeless\n  Too few runs for a suggestion: 0; 4 are needed.\n" in called.said
     assert list(json.loads(suggested("--unmonitored", "wanted").out)[0]) == ["wanted", "free"]
 
 

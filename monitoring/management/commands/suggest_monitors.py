@@ -43,8 +43,9 @@ class Command(PluginCommand):
         if not names:
             raise CouldNotTell(how_many_said(0) if options["unmonitored"] else "Name tasks, or use --unmonitored")
         found = list(suggest(names, _zone(options["time_zone"])))
-        if unknown := [each.habit.task_name for each in found if not each.habit.runs]:
-            known = known_names()
+        runless = [each.habit.task_name for each in found if not each.habit.runs]
+        known = known_names() if runless else []
+        if unknown := [name for name in runless if name not in known]:
             raise CouldNotTell("\n".join(_unknown_said(name, known) for name in unknown))
         self._say_why(found)
         if not (config := as_config(found)):
