@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from project.demo.management.commands.demo import made_up_runs
+from tests.factories import NOW
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
@@ -76,6 +79,11 @@ def test_the_monitors_that_are_made_stand_where_their_runs_left_them(demo: tuple
     assert "\ndata_export      failing " in status
     assert "  Last success: " in status
     assert "none is known" not in status
+
+
+def test_the_made_up_week_is_recorded_as_it_passed() -> None:
+    starts = [run.started_at for run in made_up_runs(NOW)]
+    assert starts == sorted(starts)
 
 
 def test_the_made_up_week_is_enough_to_suggest_a_monitor_of_what_nobody_watches(demo: tuple[str, Path]) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,18 @@ class Command(PluginCommand):
             self.stdout.write("  ".join(cells))
 
 
-def made_up_runs(now: datetime) -> Iterator[BackgroundTask]:
-    """The week before now, so that pages, back-tests and suggestions have something to look at."""
+def made_up_runs(now: datetime) -> list[BackgroundTask]:
+    """The week before now, so that pages, back-tests and suggestions have something to look at; oldest first."""
+    runs = []
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - HISTORY
     for tasks_of, every in ((HOURLY, timedelta(hours=1)), (DAILY, timedelta(days=1))):
         for name, (minutes, seconds) in tasks_of.items():
             started_at = first + timedelta(minutes=minutes)
             last = now - timedelta(seconds=2 * seconds) - ABSENT_FOR.get(name, timedelta(0))
             while started_at < last:
-                yield made_up_run(name, started_at, seconds)
+                runs.append(made_up_run(name, started_at, seconds))
                 started_at += every
+    return sorted(runs, key=attrgetter("started_at"))
 
 
 def made_up_run(name: str, started_at: datetime, seconds: int) -> BackgroundTask:
