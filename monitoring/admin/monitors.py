@@ -39,7 +39,7 @@ from monitoring.admin.forms import (
     config_problem,
 )
 from monitoring.admin.overview import mail_preview, overview, stands_badge, warn
-from monitoring.admin.parts import message_badge, overview_link, table, zone_of
+from monitoring.admin.parts import breakable, message_badge, overview_link, table, zone_of
 from monitoring.admin.suggestions import initial_of, show_suggestion, show_unwatched, taken_over, unwatched_said
 from monitoring.admin.times import by_weekday, to_the_minute, when
 from monitoring.alerting.recipients import last_messages, superuser_addresses
@@ -131,7 +131,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = MonitorForm
     inlines = [DependentTaskInline]
     save_as = True
-    list_display = ["name", "stands", "last_run", "next_check", "tells"]
+    list_display = ["breakable_name", "stands", "last_run", "next_check", "tells"]
     list_filter = [StandsFilter, "enabled", SnoozedFilter]
     search_fields = ["name", "task_name"]
     list_per_page = 50
@@ -174,6 +174,10 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if isinstance(response, TemplateResponse):  # not a redirect, whose target warns itself
             warn(request)
         return response
+
+    @admin.display(description="Name", ordering="name")
+    def breakable_name(self, monitor: Monitor) -> SafeString:
+        return breakable(monitor.name)
 
     @admin.display(description="Status", ordering="is_failing")
     def stands(self, monitor: Any) -> SafeString:
@@ -471,8 +475,7 @@ def _zones() -> list[str]:
 
 def _addresses(addresses: Sequence[str]) -> SafeString:
     more = len(addresses) - ADDRESSES_SHOWN
-    # In a narrow column they break at the @.
-    shown = format_html_join(", ", "{}{}<wbr>{}", (address.partition("@") for address in addresses[:ADDRESSES_SHOWN]))
+    shown = format_html_join(", ", "{}", ((breakable(address),) for address in addresses[:ADDRESSES_SHOWN]))
     rest = f" and {more} more" if more > 0 else ""
     return format_html('<span title="{}">{}{}</span>', ", ".join(addresses), shown, rest)
 

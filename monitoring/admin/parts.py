@@ -1,6 +1,7 @@
 """Parts that several pages are made of: spans, tables, facts, framed mails. All HTML here is escaped."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
@@ -77,9 +78,10 @@ def overview_url(monitor: Monitor | None, site: str) -> str:
         return ""
 
 
-def breakable(address: str) -> SafeString:
-    """In a narrow column it breaks at the @."""
-    return format_html("{}{}<wbr>{}", *address.partition("@"))
+def breakable(text: str) -> SafeString:
+    """In a narrow column it breaks after `_`, `.` and `@` and before a capital, not within a word."""
+    parts = re.split(r"(?<=[_.@])(?=.)|(?<=[a-z])(?=[A-Z])", text)
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts))
 
 
 def shared_zone(zones: Iterable[tzinfo]) -> tzinfo:

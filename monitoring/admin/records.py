@@ -124,7 +124,7 @@ class Records(admin.ModelAdmin):  # type: ignore[type-arg] # Django's own class 
 
 @admin.register(BackgroundTask)
 class RunAdmin(Records):
-    list_display = ("task_name", "state", "started", "duration", "attempts", "context_id")
+    list_display = ("breakable_name", "state", "started", "duration", "attempts", "context_id")
     list_filter = ("status", "started_at")
     search_fields = ("task_name", "task_id")
     search_help_text = (
@@ -156,6 +156,10 @@ class RunAdmin(Records):
     ) -> tuple[QuerySet[Any], bool]:
         """Leaves the search to RunList: the table's indexes would answer no condition added here."""
         return queryset, False
+
+    @admin.display(description="task name")
+    def breakable_name(self, run: BackgroundTask) -> SafeString:
+        return breakable(run.task_name)
 
     @admin.display(description="status")
     def state(self, run: BackgroundTask) -> SafeString:
@@ -303,7 +307,7 @@ class IncidentAdmin(Records):
     @admin.display(description="monitor")
     def overview(self, incident: Incident) -> SafeString | str:
         gone = "" if incident.monitor_id else " (deleted)"
-        return overview_link(incident.monitor, f"{incident.monitor_name}{gone}", self.admin_site.name)
+        return overview_link(incident.monitor, breakable(f"{incident.monitor_name}{gone}"), self.admin_site.name)
 
 
 def deliveries_of(alert: Alert, site: str) -> SafeString:
@@ -338,7 +342,7 @@ class Reach(admin.SimpleListFilter):
 
 @admin.register(Alert)
 class AlertAdmin(Records):
-    list_display = ("task_name", "what", "created", "of_incident", "reaches")
+    list_display = ("breakable_name", "what", "created", "of_incident", "reaches")
     list_filter = ("kind", Reach)
     list_select_related = ("incident",)
     search_fields = ("task_name",)
@@ -347,6 +351,10 @@ class AlertAdmin(Records):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related(LIGHT_DELIVERIES)
+
+    @admin.display(description="task name")
+    def breakable_name(self, alert: Alert) -> SafeString:
+        return breakable(alert.task_name)
 
     @admin.display(description="kind")
     def what(self, alert: Alert) -> SafeString:
@@ -365,7 +373,7 @@ class AlertAdmin(Records):
 
     @admin.display(description="incident")
     def of_incident(self, alert: Alert) -> SafeString | str:
-        return self.link(alert.incident, alert.incident.monitor_name if alert.incident else "")
+        return self.link(alert.incident, breakable(alert.incident.monitor_name) if alert.incident else "")
 
     @admin.display(description="reaches")
     def reaches(self, alert: Alert) -> SafeString | str:
@@ -396,7 +404,7 @@ class MessageStates(admin.SimpleListFilter):
 
 @admin.register(Message)
 class MessageAdmin(Records):
-    list_display = ("subject", "state_and_attempts", "breakable_address", "written", "next_attempt", "said")
+    list_display = ("breakable_subject", "state_and_why", "breakable_address", "written", "next_attempt")
     list_filter = (MessageStates,)
     search_fields = ("address", "subject")
     search_help_text = "A part of an address or a subject."
@@ -465,12 +473,21 @@ class MessageAdmin(Records):
     def state(self, message: Message) -> SafeString:
         return message_badge(state_of(message))
 
+    @admin.display(description="subject")
+    def breakable_subject(self, message: Message) -> SafeString:
+        return breakable(message.subject)
+
     @admin.display(description="state")
-    def state_and_attempts(self, message: Message) -> SafeString:
-        if message.attempts <= 1 and message.sent_at:
-            return self.state(message)
-        attempts = _count(message.attempts, "attempt")
-        return format_html('{}<br><span class="mon-quiet">{}</span>', self.state(message), attempts)
+    def state_and_why(self, message: Message) -> SafeString:
+        """With the number of attempts, if not the first one succeeded, and the error."""
+        went_at_once = message.attempts <= 1 and message.sent_at
+        error = message.error or (message.provider_said if state_of(message) in RETURNED else "")
+        lines = [
+            "" if went_at_once else _count(message.attempts, "attempt"),
+            breakable(head(error.partition("\n")[0], ERROR_SHOWN)),
+        ]
+        said = format_html_join("", '<br><span class="mon-quiet">{}</span>', ((line,) for line in lines if line))
+        return format_html("{}{}", self.state(message), said)
 
     @admin.display(description="address")
     def breakable_address(self, message: Message) -> SafeString:
@@ -483,11 +500,6 @@ class MessageAdmin(Records):
     @admin.display(description="next attempt")
     def next_attempt(self, message: Message) -> SafeString | str:
         return when(message.next_attempt_at) if _is_waiting(message) else "–"
-
-    @admin.display(description="error")
-    def said(self, message: Message) -> str:
-        said = message.error or (message.provider_said if state_of(message) in RETURNED else "")
-        return head(said.partition("\n")[0], ERROR_SHOWN) or "–"
 
     @admin.display(description="written")
     def created_exactly(self, message: Any) -> SafeString | str:

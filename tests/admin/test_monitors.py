@@ -148,7 +148,7 @@ def test_the_list_says_where_each_monitor_stands_what_ran_and_whom_it_tells(clie
 @pytest.mark.parametrize(("query", "arrows"), [({}, 0), ({"o": "-1"}, 1)], ids=["own order", "by name"])
 def test_no_heading_is_marked_as_sorted_until_somebody_sorts(client: Client, query: Any, arrows: int) -> None:
     make_monitor()
-    assert client.get(LIST, query).content.decode().count('class="sortable column-name sorted') == arrows
+    assert client.get(LIST, query).content.decode().count('class="sortable column-breakable_name sorted') == arrows
 
 
 def test_the_list_says_nobody_where_nobody_is_told(client: Client, ada: User) -> None:

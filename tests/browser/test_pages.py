@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
@@ -60,6 +62,22 @@ def test_no_page_is_broken_by_the_content_policy_or_wider_than_a_phone(logged_in
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             too_wide.append(url)
     assert too_wide == []
+
+
+def test_every_list_fits_beside_its_filter(logged_in: Page) -> None:
+    page = logged_in
+    page.set_viewport_size({"width": 1280, "height": 800})
+    lists = [url for url in pages() if url.count("/") == 4]
+    long = "first.last+monitoring@department.example.org"
+    Message.objects.update(address=long, attempts=3, error="ConnectionRefusedError: [Errno 111] Connection refused")
+    Monitor.objects.update(name=Concat("name", Value("_of_the_department")), notify_to=[long])
+    cut_off = []
+    for url in lists:
+        page.goto(url)
+        if page.locator(".results").evaluate("list => list.scrollWidth > list.clientWidth"):
+            cut_off.append(url)
+    assert len(lists) == 5
+    assert cut_off == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
