@@ -61,14 +61,14 @@ _ADDRESS = re.compile(r'(?:"[^"\n]*"|[^,;\n])+')
 _INDEX = re.compile(r"^\[\d+\]: ")
 
 
-class Judged:
+class CleanedByModel:
     """A field that refuses nothing itself: Monitor.clean validates it, in the words of the configuration."""
 
     def validate(self, value: Any) -> None:
         pass
 
 
-class TextField(Judged, forms.CharField):
+class TextField(CleanedByModel, forms.CharField):
     """Keeps blanks at the ends, since names are matched exactly."""
 
     def __init__(self, *, suggestions: str = "", **kwargs: Any):
@@ -76,14 +76,14 @@ class TextField(Judged, forms.CharField):
         super().__init__(widget=forms.TextInput(attrs), strip=False, **kwargs)
 
 
-class StatusesField(Judged, forms.MultipleChoiceField):
+class StatusesField(CleanedByModel, forms.MultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(initial if isinstance(initial, list) else None, data)  # else the row is corrupted
 
 
-class AddressesField(Judged, forms.Field):
+class AddressesField(CleanedByModel, forms.Field):
     """A list of addresses, separated by line breaks, commas or semicolons."""
 
     widget = forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"})
@@ -200,7 +200,7 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg] # Django 5.2 takes
 
     def _get_validation_exclusions(self) -> set[str]:
         # Monitor.clean reports all problems of these; the model's fields would report them again in other words.
-        judged = {name for name, field in self.fields.items() if isinstance(field, Judged)}
+        judged = {name for name, field in self.fields.items() if isinstance(field, CleanedByModel)}
         return {*super()._get_validation_exclusions(), *judged}  # type: ignore[misc] # Django's own, not in the stubs
 
 

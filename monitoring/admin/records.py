@@ -207,7 +207,7 @@ class RunAdmin(Records):
         return parameters_laid_out(run)
 
 
-class IncidentState(admin.SimpleListFilter):
+class OpenOrClosed(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
@@ -242,7 +242,7 @@ class IncidentAdmin(Records):
         "acknowledged_by_whom",
     )
     list_display_links = ("opened",)
-    list_filter = (IncidentState, Acknowledged)
+    list_filter = (OpenOrClosed, Acknowledged)
     list_select_related = ("monitor",)
     search_fields = ("monitor_name", "task_name")
     search_help_text = "A part of a monitor's or a task's name."
