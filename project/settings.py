@@ -160,7 +160,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 ALLOWED_HOSTS = ALLOWED_HOSTS or [urlsplit(SITE_URL).hostname or "localhost"]
-CSRF_TRUSTED_ORIGINS = [SITE_URL.rstrip("/")]
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
 if BEHIND_PROXY:
     # Only behind a proxy that sets the header itself: otherwise any client that claims https would be believed.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -193,9 +193,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         run = monitor.standing.last_run
         if run is None:
             return "never"
-        return format_html(
-            '{}<br><span class="mon-quiet">{}</span>', run_badge(run.status), when(run.started_at or run.submitted_at)
-        )
+        return format_html('{}<br><span class="mon-quiet">{}</span>', run_badge(run.status), when(run.started_at))
 
     @admin.display(description="Next check", ordering="state__next_check_at")
     def next_check(self, monitor: Any) -> SafeString | str:

@@ -33,7 +33,7 @@ from monitoring.alerting.words import error_of, summary_of, written_hours
 from monitoring.checking.due import look_at
 from monitoring.checking.health import problems
 from monitoring.checking.runs import last_runs
-from monitoring.checking.standing import Standing, Stands, standings
+from monitoring.checking.standing import Standing, standings
 from monitoring.models import BackgroundTask, Incident, Monitor, database_alias, database_now
 from monitoring.telling import Preview, preview
 from monitoring.tick import judge
@@ -42,7 +42,6 @@ from monitoring.values.schedule import InvalidSchedule
 
 RUNS = 20
 INCIDENTS = 10
-STANDS_TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: "idle", Stands.DISABLED: "idle"}
 
 
 def warn(request: HttpRequest) -> None:
@@ -109,7 +108,7 @@ def _judged(monitor: Monitor, now: datetime) -> Outcome:
 
 
 def stands_badge(standing: Standing) -> SafeString:
-    return badge(standing.stands.value, STANDS_TONES[standing.stands])
+    return badge(standing.stands.value, standing.stands.tone)
 
 
 def _stands_since(standing: Standing) -> SafeString:

@@ -32,6 +32,11 @@ class Stands(StrEnum):
     DISABLED = "disabled"
     """Nobody wants it checked."""
 
+    @property
+    def tone(self) -> str:
+        """How lists mark it, as they mark the tones of runs."""
+        return {Stands.FAILING: "bad", Stands.FINE: "good"}.get(self, "idle")
+
 
 def in_standing(stands: Stands) -> Q:
     """The condition on monitors with this standing; the caller must annotate `is_failing`."""

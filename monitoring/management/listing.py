@@ -14,7 +14,6 @@ from monitoring.management.terminal import INDENT, Terminal, ago, from_now
 from monitoring.models import Incident, Monitor
 from monitoring.values.schedule import InvalidSchedule
 
-TONES = {Stands.FAILING: "bad", Stands.FINE: "good", Stands.NOT_CHECKED: "idle", Stands.DISABLED: "idle"}
 HEADER = ("NAME", "STANDS", "SINCE", "LAST RUNS", "LAST RUN", "NEXT CHECK", "NOTIFIES")
 STANDS, RUNS = 1, 3  # columns
 CSV_FIELDS = (
@@ -50,7 +49,7 @@ def as_table(shown: Sequence[Lately], superusers: Sequence[str], now: datetime, 
     yield "  ".join(header[:shown_columns]).rstrip()
     for each, cells in zip(shown, rows, strict=True):
         is_failing = each.standing.stands is Stands.FAILING
-        cells[STANDS] = terminal.painted(cells[STANDS], TONES[each.standing.stands])
+        cells[STANDS] = terminal.painted(cells[STANDS], each.standing.stands.tone)
         cells[RUNS] = terminal.strip(each.evidence.runs, len(cells[RUNS]))
         yield "  ".join(cells[:shown_columns]).rstrip()
         for note in [*_notes(each, now), *[f"notifies {cells[-1]}"] * is_narrow]:
@@ -64,7 +63,7 @@ def in_full(shown: Lately, superusers: Sequence[str], now: datetime, terminal: T
     standing, mail = shown.standing, template_context(shown.facts, shown.evidence)
     since = f" since {written(standing.since, shown.facts.time_zone)}" if standing.since else ""
     yield terminal.spelt(standing.monitor.name)
-    yield terminal.painted(f"{standing.stands}{since}", TONES[standing.stands])
+    yield terminal.painted(f"{standing.stands}{since}", standing.stands.tone)
     if shown.failed:
         yield from ("", *terminal.wrapped(mail["summary"], ""))
         yield from terminal.wrapped(mail["error_line"], INDENT * 2)
@@ -130,13 +129,12 @@ def _csv_row(monitor: dict[str, Any]) -> dict[str, Any]:
 
 def _row(shown: Lately, superusers: Sequence[str], now: datetime, terminal: Terminal) -> tuple[str, ...]:
     standing, run = shown.standing, shown.standing.last_run
-    ran_at = run.started_at or run.submitted_at if run else None
     return (
         terminal.spelt(standing.monitor.name),
         standing.stands,
         ago(standing.since, now),
         "".join(MARKS[run_tone(run.status)] for run in shown.evidence.runs) or "-",
-        ago(ran_at, now),
+        ago(run.started_at if run else None, now),
         from_now(standing.next_check_at, now),
         terminal.spelt(tells(standing.monitor.addresses, superusers)),
     )
