@@ -210,7 +210,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # The form
 
     @admin.display(description="Next checks")
-    def comes(self, monitor: Monitor) -> SafeString | str:
+    def comes(self, monitor: Any) -> SafeString | str:
         if not monitor.schedule:
             return "Once the schedule is entered and saved, its next five times will appear here."
         try:
@@ -218,7 +218,7 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         except InvalidSchedule:
             return "–"
         zones = list(dict.fromkeys([schedule.zone, "UTC"]))
-        times = list(islice(schedule.upcoming(database_now()), TIMES_SHOWN))
+        times = list(islice(schedule.upcoming(monitor.asked_at), TIMES_SHOWN))
         return format_html(
             "<p>{}</p>{}",
             schedule.words,
@@ -274,7 +274,8 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(  # type: ignore[override] # passed on as they are
         self, request: HttpRequest, context: dict[str, Any], **kwargs: Any
     ) -> HttpResponse:
-        form = context["adminform"].form
+        form, now = context["adminform"].form, database_now()
+        form.instance.asked_at = now
         registered, unrecorded = recorded_names(), unrecorded_names()
         context["datalists"] = {
             TASK_NAMES: sorted({*registered, *seen_names()} - unrecorded),
@@ -291,9 +292,9 @@ class MonitorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             form.schedule_as_shown()
         show_suggestion(form, monitor, may_change=may_change)
         if monitor and not form.errors and not form.only_looks:
-            context["advice"] = advice(monitor, database_now(), registered, superusers, unrecorded)
+            context["advice"] = advice(monitor, now, registered, superusers, unrecorded)
         if form.is_tried and not context["errors"]:
-            context["tried"] = tried(request, form.instance, database_now(), self.admin_site.name)
+            context["tried"] = tried(request, form.instance, now, self.admin_site.name)
         return super().render_change_form(request, context, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

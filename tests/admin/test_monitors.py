@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
+from monitoring.admin import monitors
 from monitoring.checking.byhand import tomorrow_morning
 from monitoring.checking.due import plan_new
 from monitoring.models import Alert, Delivery, DependentTask, Incident, Message, Monitor, MonitorState, database_alias
@@ -291,6 +292,16 @@ def test_the_form_says_the_schedule_in_words_and_lists_its_next_times_in_both_zo
 def test_the_form_of_a_monitor_in_utc_lists_each_time_once(client: Client) -> None:
     page = client.get(change_page(make_monitor(schedule="35 8 * * *", time_zone="UTC")))
     assert len(re.findall(r"\d\d:35", said(page).partition("every day")[2])) == 5
+
+
+def test_a_form_reads_the_clock_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[datetime] = []
+    monkeypatch.setattr(monitors, "database_now", lambda: read.append(timezone.now()) or read[-1])
+    page = change_page(make_monitor())
+    for show in (lambda: client.get(page), lambda: client.post(page, {**GIVEN, "_try": "1"})):
+        read.clear()
+        assert show().status_code == 200
+        assert len(read) == 1
 
 
 def test_a_refused_new_form_says_when_the_typed_schedule_comes(client: Client) -> None:
