@@ -28,7 +28,7 @@ from monitoring.checking.incidents import (
     track,
 )
 from monitoring.checking.outages import last_round, note_outage
-from monitoring.models import Heartbeat, Incident, Monitor, database_alias
+from monitoring.models import Heartbeat, Monitor, database_alias
 from monitoring.models.heartbeat import TICK
 from monitoring.values.clock import as_time_passed, was_set_back
 from monitoring.values.expectation import Expectation
@@ -275,7 +275,7 @@ def _announced(
     return Announcement(tracked.facts, tracked.notify_to or superusers, tracked.incident, is_noted=True)
 
 
-def _spoken_of(announcements: Sequence[Announcement]) -> list[Incident | IncidentState]:
+def _spoken_of(announcements: Sequence[Announcement]) -> list[IncidentState]:
     """The open incidents that somebody is told of. The others stay untold, until there is somebody to tell."""
     told = [said.incident for said in announcements if said.recipients and said.incident]
     return [incident for incident in told if not incident.closed_at]

@@ -43,7 +43,7 @@ class Announcement:
 
     facts: Facts
     recipients: tuple[str, ...]
-    incident: Incident | IncidentState | None = None
+    incident: IncidentState | None = None
     is_noted: bool = False
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 
-from monitoring.models import Incident, Repeat
+from monitoring.models import Repeat
 from monitoring.values.incident import MAX_REPEAT_HOURS, IncidentState, Wishes
 
 
@@ -62,7 +62,7 @@ def policy_of(wishes: Wishes) -> Policy:
     )
 
 
-def decide(incident: Incident | IncidentState, policy: Policy, now: datetime) -> Decision:
+def decide(incident: IncidentState, policy: Policy, now: datetime) -> Decision:
     """Called after each check of an incident's monitor, and every minute while the incident is open."""
     if incident.closed_at:
         # Even while snoozed: those who were told that it fails would otherwise believe so for ever.
@@ -76,12 +76,12 @@ def decide(incident: Incident | IncidentState, policy: Policy, now: datetime) ->
     return Decision.REMINDED if _is_time_again(incident, incident.told_at, policy, now) else Decision.QUIET_TOLD
 
 
-def next_reminder(incident: Incident | IncidentState, policy: Policy) -> datetime | None:
+def next_reminder(incident: IncidentState, policy: Policy) -> datetime | None:
     """When the passing of time alone makes a reminder due; None if only another check does."""
     return incident.told_at + policy.repeat_every if incident.told_at and policy.repeat is Repeat.HOURS else None
 
 
-def _is_time_again(incident: Incident | IncidentState, told_at: datetime, policy: Policy, now: datetime) -> bool:
+def _is_time_again(incident: IncidentState, told_at: datetime, policy: Policy, now: datetime) -> bool:
     if policy.repeat is Repeat.EVERY_CHECK:
         return incident.last_failed_at > told_at
     due = next_reminder(incident, policy)

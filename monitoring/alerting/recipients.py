@@ -7,13 +7,13 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.validators import validate_email
 from django.db.models import Max
 
-from monitoring.models import Delivery, Incident, Message
+from monitoring.models import Delivery, Message
 from monitoring.values.expectation import each_once
 from monitoring.values.incident import IncidentState
 from monitoring.values.text import storable
 
 
-def told_of(incidents: Sequence[Incident | IncidentState], using: str) -> dict[int, tuple[str, ...]]:
+def told_of(incidents: Sequence[IncidentState], using: str) -> dict[int, tuple[str, ...]]:
     """By incident id, the addresses that were owed a mail about it."""
     deliveries = Delivery.objects.using(using).filter(alert__incident__in=[incident.pk for incident in incidents])
     told: dict[int, dict[str, None]] = {}

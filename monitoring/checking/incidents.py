@@ -109,7 +109,7 @@ def found_by(incident: Incident) -> Facts | None:
     return Facts.read(incident.facts)
 
 
-def note_told(incidents: Sequence[Incident | IncidentState], now: datetime, using: str) -> None:
+def note_told(incidents: Sequence[IncidentState], now: datetime, using: str) -> None:
     """Notes that mails about these incidents are owed as of now."""
     _stamp("told_at", [incident.pk for incident in incidents if incident.pk], now, using)
 
