@@ -1,5 +1,6 @@
 """System checks: what would go wrong at night is reported at startup."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -80,6 +81,22 @@ def check_time_zone_support(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register
+def check_stored_times(**kwargs: Any) -> list[checks.CheckMessage]:
+    alias = database_alias()
+    connection = connections[alias]
+    zone = connection.settings_dict.get("TIME_ZONE")
+    if connection.vendor != "sqlite" or zone in (None, "UTC"):
+        return []
+    return [
+        checks.Error(
+            f"The SQLite database {alias!r} stores the local times of {zone}, which cannot be compared.",
+            hint=f"Remove DATABASES[{alias!r}]['TIME_ZONE']; the setting TIME_ZONE says in which zone times are shown.",
+            id="monitoring.E006",
+        )
+    ]
+
+
+@checks.register
 def check_task_names(**kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Warning(
@@ -137,6 +154,27 @@ def check_transaction_mode(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register
+def check_isolation(**kwargs: Any) -> list[checks.CheckMessage]:
+    alias = database_alias()
+    connection = connections[alias]
+    level = (connection.settings_dict.get("OPTIONS") or {}).get("isolation_level")
+    if connection.vendor != "postgresql" or level is None:
+        return []
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+    if IsolationLevel(level) in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+        return []
+    return [
+        checks.Warning(
+            f"The transactions of the database {alias!r} are isolated so strictly that an edit of a monitor or a mail "
+            "fails with 'could not serialize access' where it meets a check, instead of waiting.",
+            hint=f"Remove DATABASES[{alias!r}]['OPTIONS']['isolation_level'], or route the app 'monitoring' elsewhere.",
+            id="monitoring.W011",
+        )
+    ]
+
+
+@checks.register
 def check_mail_timeout(**kwargs: Any) -> list[checks.CheckMessage]:
     try:
         timeout = getattr(mail_backend(), "timeout", 0)
@@ -185,6 +223,8 @@ def check_database_answers(databases: Sequence[str] | None = None, **kwargs: Any
 
 
 def _unapplied(alias: str) -> list[checks.CheckMessage]:
+    if sys.argv[1:2] == ["migrate"]:  # which checks, too, before it does just that
+        return []
     executor = MigrationExecutor(connections[alias])
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes("monitoring"))
     if not plan:

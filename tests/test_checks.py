@@ -5,6 +5,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import checks
 from django.db import OperationalError, ProgrammingError, connection
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.db.migrations.recorder import MigrationRecorder
 from huey.contrib.djhuey import HUEY, task
 
@@ -14,8 +15,10 @@ from monitoring.checks import (
     _where_the_database_answers,
     check_consumer_was_seen,
     check_database_answers,
+    check_isolation,
     check_queue_answers,
     check_somebody_is_told,
+    check_stored_times,
     check_transaction_mode,
 )
 from monitoring.models import Monitor
@@ -136,6 +139,12 @@ def test_migrations_that_are_not_applied_are_a_warning_that_names_them(applied: 
     assert warning.hint == "Run `manage.py migrate`."
 
 
+def test_what_migrates_is_not_told_to_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    MigrationRecorder(connection).migration_qs.filter(app="monitoring").delete()
+    monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
+    assert found_in_the_database("monitoring.W009") == []
+
+
 def test_a_database_that_is_away_is_an_error_and_only_that() -> None:
     make_monitor(notify_to=[])
 
@@ -212,6 +221,24 @@ def test_sqlite_that_locks_too_late_is_a_warning_that_says_what_to_set(
         assert message.id == "monitoring.W004"
         assert "'default'" in message.msg
         assert "DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'" in str(message.hint)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_sqlite_with_times_of_another_zone_is_an_error(monkeypatch: pytest.MonkeyPatch, zone: str | None) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", zone)
+    messages = check_stored_times()
+    assert [message.id for message in messages] == ["monitoring.E006"] * (zone == "Asia/Tokyo")
+
+
+@pytest.mark.parametrize("level", [None, *IsolationLevel])
+def test_postgresql_that_fails_instead_of_waiting_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, level: IsolationLevel | None
+) -> None:
+    monkeypatch.setattr(connection, "vendor", "postgresql")
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"isolation_level": level} if level else {})
+    waits = level in (None, IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    assert [message.id for message in check_isolation()] == ["monitoring.W011"] * (not waits)
 
 
 @pytest.mark.parametrize("url", ["smtp://mx.example.org", "memory:", "anymail+mailgun://KEY@mg.example.org"])
