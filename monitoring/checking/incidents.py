@@ -16,6 +16,7 @@ from monitoring.values.clock import SET_BY
 from monitoring.values.facts import Facts, facts_of
 from monitoring.values.incident import IncidentState, Wishes
 from monitoring.values.outcome import Outcome
+from monitoring.values.text import storable_name
 
 # What `decide` needs of an open incident and its monitor; facts are long and seldom needed. Times are read as text,
 # which most of them share, and parsed here: the drivers' own conversions would cost a round ten times as much.
@@ -133,7 +134,9 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
     with transaction.atomic(using=using):
         # In the order of a round: in another each would wait for the other.
         taken = list(nobodys.select_for_update().order_by("id"))
-        incidents.filter(pk__in=[incident.pk for incident in taken]).update(acknowledged_at=now, acknowledged_by=by)
+        incidents.filter(pk__in=[incident.pk for incident in taken]).update(
+            acknowledged_at=now, acknowledged_by=storable_name(by)
+        )
     return taken
 
 

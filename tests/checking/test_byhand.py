@@ -30,6 +30,11 @@ def test_of_two_who_acknowledge_the_same_incidents_one_waits_and_takes_none() ->
     assert set(Incident.objects.values_list("acknowledged_by", flat=True)) == {"ada"}
 
 
+def test_whoever_has_too_long_a_name_acknowledges_under_its_beginning() -> None:
+    acknowledge([make_incident("first")], "x" * 300, NOW, database_alias())
+    assert Incident.objects.get().acknowledged_by == "x" * 255
+
+
 @pytest.mark.parametrize(
     "act",
     [
