@@ -112,7 +112,7 @@ def test_of_a_failing_monitor_what_is_found_now_is_sent_as_no_sample() -> None:
     assert f"/monitor/{monitor.pk}/" in sample.body
 
 
-@pytest.mark.parametrize("option", ["--to=nobody", "--kind=unknown", "--out=/dev/null/x"])
+@pytest.mark.parametrize("option", ["--to=nobody", "--to=", "--monitor=", "--kind=unknown", "--out=/dev/null/x"])
 def test_what_cannot_be_done_ends_with_3(option: str) -> None:
     with pytest.raises(CommandError) as caught:
         preview(option)

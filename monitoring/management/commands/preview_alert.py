@@ -50,19 +50,20 @@ class Command(PluginCommand):
         parser.add_argument("--to", metavar="ADDRESS", help="send the mails to this address")
 
     def handle(self, **options: Any) -> None:
-        if options["to"] and options["out"]:
+        is_sent = options["to"] is not None
+        if is_sent and options["out"]:
             raise CouldNotTell("--to and --out exclude each other")
         names, now = named(options), database_now()
         if len(names) > 1:
             raise CouldNotTell(f"--monitor takes one monitor, not {len(names)}: preview each by itself")
         kinds = [options["kind"]] if options["kind"] else KINDS
         previews = self._of_monitor(names[0], now) if names else _samples(now)
-        notice = SAMPLE if options["to"] else ""
+        notice = SAMPLE if is_sent else ""
         with _told_briefly() as problems:
             mails = {kind: _render(kind, previews, notice) for kind in kinds}
         for problem in dict.fromkeys(problems):
             self.stderr.write(problem, str)
-        if options["to"]:
+        if is_sent:
             self._send(mails, options["to"])
         elif options["out"]:
             self._write(mails, options["format"], options["out"])
