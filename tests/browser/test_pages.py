@@ -161,7 +161,7 @@ def test_without_javascript_a_monitor_gets_what_its_runs_suggest_and_enter_still
     page.click("text=Use these settings")
     page.get_by_text("Nothing on this page has been saved yet.").wait_for()
     filled = [page.input_value(f"#id_{name}") for name in ("name", "task_name", "schedule", "lookback_hours")]
-    assert filled == ["Typed before", "hourly", "5 * * * *", "1.5"]
+    assert filled == ["Typed before", "hourly", "5 * * * *", "1"]
     assert not Monitor.objects.exists()
     page.locator("#id_name").press("Enter")
     page.get_by_text("was added successfully").wait_for()
