@@ -79,9 +79,10 @@ def overview_url(monitor: Monitor | None, site: str) -> str:
 
 
 def breakable(text: str) -> SafeString:
-    """In a narrow column it breaks after `_`, `.` and `@` and before a capital, not within a word."""
-    parts = re.split(r"(?<=[_.@])(?=.)|(?<=[a-z])(?=[A-Z])", text)
-    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts))
+    """In a narrow column it breaks after `_` and `.` and before a capital, an address only up to its @."""
+    before, at, domain = text.partition("@")
+    parts = re.split(r"(?<=[_.])(?=.)|(?<=[a-z])(?=[A-Z])", before + at)
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in (*parts, domain) if part))
 
 
 def shared_zone(zones: Iterable[tzinfo]) -> tzinfo:

@@ -10,7 +10,7 @@ from monitoring.admin.parts import breakable
     [
         ("data_collection", "data_<wbr>collection"),
         ("orders.tasks.knead", "orders.<wbr>tasks.<wbr>knead"),
-        ("ops@example.com", "ops@<wbr>example.<wbr>com"),
+        ("ops@example.com", "ops@<wbr>example.com"),
         ("ConnectionRefusedError: <b>", "Connection<wbr>Refused<wbr>Error: &lt;b&gt;"),
         ("Ends so.", "Ends so."),
         ("", ""),

@@ -310,7 +310,7 @@ def test_an_alert_that_reached_nobody_says_so_and_can_be_filtered(admin_client: 
     orphan, told = make_alert(), make_alert(None, "ops@example.com", "b@example.com")
     assert "reached nobody" in admin_client.get(page_of(orphan)).content.decode()
     assert "reached nobody" not in admin_client.get(page_of(told)).content.decode()
-    assert "b@<wbr>example.<wbr>com and 1 more" in admin_client.get(list_of("alert")).content.decode()
+    assert "b@<wbr>example.com and 1 more" in admin_client.get(list_of("alert")).content.decode()
     for reach, found in (("nobody", [orphan]), ("somebody", [told])):
         assert list(admin_client.get(list_of("alert"), {"reach": reach}).context["cl"].result_list) == found
 
@@ -471,4 +471,4 @@ def test_the_messages_list_says_when_each_was_written_and_how_often_it_was_tried
     lines = ("✗ not sent, retrying", "3 attempts", "refused")
     assert '</span><br><span class="mon-quiet">'.join(lines) in page
     assert 'title="2026-11-22 07:35:00 UTC"' in page
-    assert "ops@<wbr>example.<wbr>com" in page
+    assert "ops@<wbr>example.com" in page
