@@ -10,7 +10,7 @@ help:
 	@echo 'make outages stops queue and database for up to a minute, sets the clock, and counts what was lost and late; 5 minutes'
 	@echo 'make upgrade takes a million runs from the oldest schema to the newest and back, and lets two versions meet; 5 minutes'
 	@echo 'make soak   keeps a site busy, an hour of rounds a minute, and says whether anything grows; MINUTES=30'
-	@echo 'make fuzz   puts 20,000 odd requests to the public pages, on both databases; a minute'
+	@echo 'make fuzz   sends 20,000 odd requests without an account to each database's site, on both databases; a minute'
 	@echo 'make screenshots-mail   draws the pictures of docs/mails.md'
 	@echo 'make screenshots-pages  draws those of docs/pages.md, of a site on which something is broken and of a quiet one'
 	@echo 'make lint   only lint, types and migrations in step'

@@ -284,7 +284,7 @@ def test_the_command_says_what_it_did_in_plain_lines() -> None:
     make_run("often", submitted_at=now, started_at=now)
     assert pruned("--dry-run") == ["Would delete 3 runs"]
     assert pruned() == ["Deleted 3 runs"]
-    assert pruned() == ["Nothing is older than 90 days"]
+    assert pruned() == ["No run older than 90 days is to be deleted"]
     assert pruned("--older-than", "10") == ["Deleted 1 runs"]
     assert BackgroundTask.objects.count() == 1
 

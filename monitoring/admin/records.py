@@ -330,7 +330,7 @@ class Reach(admin.SimpleListFilter):
     parameter_name = "reach"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("nobody", "Undeliverable: nobody to tell"), ("somebody", "Somebody")]
+        return [("nobody", "Reached nobody"), ("somebody", "Reached somebody")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value()

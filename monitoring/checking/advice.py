@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from monitoring.checking.history import ever_ran, near_names, seen_names
 from monitoring.models import Monitor
-from monitoring.values.schedule import InvalidSchedule
+from monitoring.values.schedule import InvalidSchedule, parse_schedule
 
 HOUR = timedelta(hours=1)
 
@@ -66,7 +66,10 @@ def no_run_of(name: str, registered: Sequence[str], ran: Sequence[str], unrecord
 
 def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
     try:
-        gap, lookback = monitor.parsed_schedule().longest_gap(now), timedelta(hours=monitor.lookback_hours)
+        monitor.parsed_schedule()
+        # Without changes of the clocks: one night a year is no reason to look back further in all others.
+        gap = parse_schedule(monitor.schedule, "UTC").longest_gap(now)
+        lookback = timedelta(hours=monitor.lookback_hours)
     except (InvalidSchedule, OverflowError):  # the row is corrupted
         return ""
     if gap <= lookback or gap == timedelta.max:  # the latter: it is due at most once in fifty years

@@ -45,4 +45,4 @@ def _unknown_said(name: str) -> str:
     known = Monitor.objects.using(database_alias()).values_list("name", "task_name")
     near = near_names(name, sorted({each for pair in known for each in pair}))
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_status shows those that there are"
-    return f"There is no monitor, and no monitor of a task, named {name!r}; {hint}"
+    return f"No monitor is named {name!r}, and none watches a task of that name; {hint}"

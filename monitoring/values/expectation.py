@@ -120,7 +120,7 @@ def parse_expectation(task_name: object, settings: object) -> Expectation:
         problems.append(Problem(f"the task name {refusal}"))
         name = task_name if isinstance(task_name, str) else ""
     if not isinstance(settings, Mapping):
-        problems.append(Problem(f"a dictionary of settings is wanted, not {_shown(settings)}", task=name))
+        problems.append(Problem(f"must be a dictionary of settings, not {_shown(settings)}", task=name))
         raise ConfigError(problems)
 
     entries = _entries(settings)
@@ -183,7 +183,7 @@ def _shown_key(key: object) -> str:
 
 def _unknown(key: object) -> str:
     near = difflib.get_close_matches(_shown_key(key), KEYS, 1)
-    return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; there are {', '.join(KEYS)}"
+    return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; the keys are {', '.join(KEYS)}"
 
 
 def _name(value: object) -> str:
@@ -209,7 +209,7 @@ def _status(value: object) -> RunStatus:
     if isinstance(value, str) and value.lower() in _STATUSES:
         return _STATUSES[value.lower()]
     near = difflib.get_close_matches(str(value).capitalize(), RunStatus.values, 1) if isinstance(value, str) else []
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RunStatus.values)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"the statuses are {', '.join(RunStatus.values)}"
     raise _refuse(f"{_shown(value)} is not a task status; {hint}")
 
 
@@ -254,7 +254,7 @@ def _addresses(value: object) -> tuple[str, ...]:
 def _dependent_tasks(value: object) -> tuple[str, ...]:
     names: tuple[str, ...] = _list_of(_name, "task names")(value)
     if len(names) > DEPENDENTS_MAX:
-        raise _refuse(f"names {len(names)} tasks; {DEPENDENTS_MAX} are the most")
+        raise _refuse(f"names {len(names)} tasks; at most {DEPENDENTS_MAX} are allowed")
     return names
 
 
@@ -288,7 +288,7 @@ def _context_problems(name: str, named: Collection[str], values: Mapping[str, An
     if "context_type" not in values:
         return
     if "context_model" not in named:
-        yield Problem("needs a context_model beside it", name, "context_type")
+        yield Problem("needs a context_model too", name, "context_type")
     elif "context_model" in values and find_context_model(values["context_model"]).type_field is None:
         yield Problem(
             f"{values['context_model']} has no validation field; name one in MONITORING['CONTEXT_FIELDS']",

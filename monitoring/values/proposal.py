@@ -138,7 +138,7 @@ def _how_it_starts(habit: Habit) -> str:
 def _how_long_it_takes(habit: Habit) -> str:
     if habit.took is None or habit.took_p95 is None:
         return "How long a run takes is not known: too few have completed."
-    return f"A run takes {written_span(habit.took)}, 95 of 100 at most {written_span(habit.took_p95)}."
+    return f"A run usually takes {written_span(habit.took)}, and 95 of 100 at most {written_span(habit.took_p95)}."
 
 
 def _when_checked(habit: Habit, schedule: Schedule, timing: Timing | None) -> str:

@@ -69,9 +69,9 @@ def test_an_unknown_name_ends_with_3_shows_near_ones_and_checks_nothing() -> Non
     called = check("--monitor=daily report", "--monitor=dialy_report", "--monitor=???")
     assert (called.code, called.out) == (3, "")
     assert called.said.splitlines() == [
-        "There is no monitor, and no monitor of a task, named 'dialy_report'; did you mean 'daily_report' or "
+        "No monitor is named 'dialy_report', and none watches a task of that name; did you mean 'daily_report' or "
         "'daily report'?",
-        "There is no monitor, and no monitor of a task, named '???'; list_status shows those that there are",
+        "No monitor is named '???', and none watches a task of that name; list_status shows those that there are",
     ]
     assert (Incident.objects.count(), Alert.objects.count()) == (0, 0)
 
@@ -79,7 +79,7 @@ def test_an_unknown_name_ends_with_3_shows_near_ones_and_checks_nothing() -> Non
 def test_a_name_that_is_no_text_is_unknown_like_another() -> None:
     called = check("--monitor=\udcff")
     assert called.code == 3
-    assert "no monitor of a task, named '?'; list_status shows" in called.said
+    assert "No monitor is named '?', and none watches a task of that name; list_status shows" in called.said
 
 
 def test_without_any_monitor_it_ends_with_3_and_says_the_way_out() -> None:

@@ -244,10 +244,10 @@ def test_valid_addresses_are_kept_as_they_are(address: str) -> None:
             {"x" * 256: {"expected_statuses": OK}},
             f"the task name '{'x' * 39}…' is longer than 255 characters",
         ),
-        ({"report": OK}, "report: a dictionary of settings is wanted, not ['Completed']"),
-        ({"report": None}, "report: a dictionary of settings is wanted, not None"),
-        ({"re\nport": 1}, "re port: a dictionary of settings is wanted, not 1"),
-        ({"x" * 200: 1}, f"{'x' * 79}…: a dictionary of settings is wanted, not 1"),
+        ({"report": OK}, "report: must be a dictionary of settings, not ['Completed']"),
+        ({"report": None}, "report: must be a dictionary of settings, not None"),
+        ({"re\nport": 1}, "re port: must be a dictionary of settings, not 1"),
+        ({"x" * 200: 1}, f"{'x' * 79}…: must be a dictionary of settings, not 1"),
         ({"report": {}}, "report.expected_statuses: required: name at least one status"),
     ],
 )
@@ -275,19 +275,19 @@ def test_what_is_no_configuration_is_refused(config: object, said: str) -> None:
         (
             "expected_statuses",
             ["Success"],
-            "[0]: 'Success' is not a task status; there are Pending, Queued, Running, Completed, Stopped, Cancelled,"
-            " Invalidated",
+            "[0]: 'Success' is not a task status; the statuses are Pending, Queued, Running, Completed, Stopped, "
+            "Cancelled, Invalidated",
         ),
         (
             "expected_statuses",
             [None],
-            "[0]: None is not a task status; there are Pending, Queued, Running, Completed, Stopped, Cancelled,"
+            "[0]: None is not a task status; the statuses are Pending, Queued, Running, Completed, Stopped, Cancelled,"
             " Invalidated",
         ),
         (
             "expected_statuses",
             [["Completed"]],
-            "[0]: ['Completed'] is not a task status; there are Pending, Queued, Running, Completed, Stopped,"
+            "[0]: ['Completed'] is not a task status; the statuses are Pending, Queued, Running, Completed, Stopped,"
             " Cancelled, Invalidated",
         ),
         ("notify_to", "ops@example.com", ": must be a list of e-mail addresses, not 'ops@example.com'"),
@@ -302,7 +302,7 @@ def test_what_is_no_configuration_is_refused(config: object, said: str) -> None:
         ("dependent_tasks", "export", ": must be a list of task names, not 'export'"),
         ("dependent_tasks", ["export", ""], "[1]: is empty"),
         ("dependent_tasks", [7], "[0]: must be text, not 7"),
-        ("dependent_tasks", list(map(str, range(151))), ": names 151 tasks; 150 are the most"),
+        ("dependent_tasks", list(map(str, range(151))), ": names 151 tasks; at most 150 are allowed"),
         ("dependent_tasks", ["x" * 256], f"[0]: '{'x' * 39}…' is longer than 255 characters"),
         ("lookback_hours", "1", ": must be a number of hours, not '1'"),
         ("lookback_hours", True, ": must be a number of hours, not True"),
@@ -332,7 +332,7 @@ def test_what_is_no_configuration_is_refused(config: object, said: str) -> None:
         ),
         ("context_model", "gone.models.Session", ": no installed app has the label or module 'gone'"),
         ("context_model", "gap.models.Session", ": the app 'gap' has no model 'Session'"),
-        ("context_type", "Hourly", ": needs a context_model beside it"),
+        ("context_type", "Hourly", ": needs a context_model too"),
         ("context_type", "", ": is empty"),
         ("context_type", 5, ": must be text, not 5"),
         ("context_type", ["Hourly"], ": must be text, not ['Hourly']"),
@@ -345,7 +345,7 @@ def test_what_is_no_configuration_is_refused(config: object, said: str) -> None:
         (
             "mode",
             1,
-            ": unknown key; there are expected_statuses, notify_to, dependent_tasks, lookback_hours, context_model,"
+            ": unknown key; the keys are expected_statuses, notify_to, dependent_tasks, lookback_hours, context_model,"
             " context_type",
         ),
     ],
@@ -382,8 +382,8 @@ def test_a_value_that_cannot_even_be_printed_is_refused_with_its_type() -> None:
 def test_a_key_that_is_no_text_is_shown_and_refused() -> None:
     config: dict[object, object] = {"expected_statuses": OK, 7: 1, 10**5000: 2}
     seven, huge = problems_of(parse_config, {"report": config})
-    assert seven.startswith("report.7: unknown key; there are expected_statuses")
-    assert huge.startswith("report.something of type int: unknown key; there are expected_statuses")
+    assert seven.startswith("report.7: unknown key; the keys are expected_statuses")
+    assert huge.startswith("report.something of type int: unknown key; the keys are expected_statuses")
 
 
 def test_all_problems_of_all_tasks_are_told_at_once() -> None:

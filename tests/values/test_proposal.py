@@ -147,7 +147,7 @@ def test_a_run_by_hand_does_not_put_off_the_check_of_one_that_has_run_a_few_time
 def test_the_reasons_say_what_was_seen_and_what_the_window_does_not_see() -> None:
     assert proposed(runs_of([wall(d, 8) for d in range(60)], timedelta(minutes=15))).reasons == (
         "Its last 60 runs started every day.",
-        "A run takes 15 min, 95 of 100 at most 15 min.",
+        "A run usually takes 15 min, and 95 of 100 at most 15 min.",
         "Look back 24 h, no longer than from one check to the next: so a single missed run is noticed.",
         "Check at 08:20 every day, Europe/Berlin: 20 min after the usual start, past the usual end.",
     )

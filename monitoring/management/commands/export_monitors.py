@@ -9,8 +9,8 @@ from monitoring.management.plugin import CouldNotTell, PluginCommand, add_monito
 
 class Command(PluginCommand):
     help = (
-        "Prints monitors as the JSON configuration that import_monitors and check_task_status read. Schedules, and how "
-        "often to notify, are not part of it; `manage.py dumpdata monitoring.Monitor monitoring.DependentTask` has all."
+        "Prints monitors as the JSON configuration that import_monitors and check_task_status read. It leaves out "
+        "schedules and how often to notify; `manage.py dumpdata monitoring.Monitor monitoring.DependentTask` has all."
     )
     refused = "These monitors do not fit into one configuration; name one of each task with --monitor:"
 

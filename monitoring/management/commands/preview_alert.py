@@ -42,7 +42,7 @@ class Command(PluginCommand):
             metavar="NAME",
             action="append",  # so that a second one is refused, not taken for the first
             default=[],
-            help="use the settings of this monitor and, if it fails now, what a check would find",
+            help="use this monitor's settings and, if it is failing, what a check would find now",
         )
         parser.add_argument("--kind", choices=KINDS, help="which mail; default: all kinds")
         parser.add_argument("--format", choices=["text", "html", "eml", "json"], default="text")

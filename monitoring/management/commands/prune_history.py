@@ -45,7 +45,9 @@ class Command(PluginCommand):
             self.stdout.write(f"{did} {number:,} {what}")
         if not removed:
             kept = conf().KEEP_RUNS_DAYS if days is None else days
-            self.stdout.write(f"Nothing is older than {kept} days" if kept else "All runs are kept for ever")
+            self.stdout.write(
+                f"No run older than {kept} days is to be deleted" if kept else "All runs are kept for ever"
+            )
 
     def _rewrite(self, line: str) -> None:
         """Rewrites the terminal's last line."""

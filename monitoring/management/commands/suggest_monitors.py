@@ -25,8 +25,8 @@ NAMES_AT_ONCE = 20  # in one command line
 class Command(PluginCommand):
     help = (
         "Suggests monitors for tasks by their last runs, as the JSON configuration that import_monitors and "
-        "check_task_status read. Schedules are not part of it: the reasons, on standard error, end with a line to run "
-        "for each schedule. Tasks with too few runs are named there and left out."
+        "check_task_status read. It leaves out schedules: the reasons go to standard error, and after them, for each "
+        "schedule, the line that imports its monitors. Tasks with too few runs are named there and left out."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
