@@ -19,6 +19,7 @@ from monitoring.tasks import tick_monitors
 from monitoring.tick import check_monitors, remind
 from tests.consumer import Consumer, consumer, wait_for
 from tests.factories import make_monitor
+from tests.locks import is_waited_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -140,14 +141,6 @@ def test_a_check_that_waits_for_an_edit_judges_what_was_edited() -> None:
             monitor.save()
             is_edited.set()
             wait_for(is_waited_for)
-
-    def is_waited_for() -> bool:
-        """SQLite has one write lock, which the check asks for before it reads."""
-        if connection.vendor == "sqlite":
-            return True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            return cursor.fetchone() is not None
 
     def check() -> None:
         assert is_edited.wait(10)

@@ -51,8 +51,9 @@ from monitoring.checking.history import context_models, context_types, seen_name
 from monitoring.checking.standing import Standing, Stands, in_standing, standings
 from monitoring.checking.transfer import Change, Verb, apply_import, plan_import
 from monitoring.models import DependentTask, Incident, Monitor, database_alias, database_now
+from monitoring.models.monitor import DEPENDENTS_MAX
 from monitoring.tasks import recorded_names, unrecorded_names
-from monitoring.values.expectation import DEPENDENTS_MAX, ConfigError
+from monitoring.values.expectation import ConfigError
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
 from monitoring.values.text import head, one_line

@@ -1,7 +1,7 @@
 """Imports and exports monitors as a configuration: six keys per task. Schedules and the rest go by dumpdata."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import prefetch_related_objects
 
 from monitoring.models import DependentTask, Monitor, database_alias
+from monitoring.models.monitor import DEPENDENTS_MAX
 from monitoring.values.expectation import KEYS, ConfigError, Expectation, Problem
 from monitoring.values.schedule import Schedule
 
@@ -81,14 +82,12 @@ class Change:
 
 
 def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list[Change]:
-    """What importing these would do, in their order; writes nothing. Raises ConfigError if two would share a name."""
+    """What importing these would do, in their order; writes nothing.
+
+    Raises ConfigError if two would share a name, or one would have more dependent tasks than its form can show.
+    """
     names = [monitor_name(expectation) for expectation in expectations]
-    times = Counter(names)
-    if problems := [
-        Problem(f"two monitors would be named {name!r}; import them one at a time", task=expectation.task_name)
-        for name, expectation in zip(names, expectations, strict=True)
-        if times[name] > 1
-    ]:
+    if problems := [*_shared_names(names, expectations), *_too_many_dependents(expectations)]:
         raise ConfigError(problems)
     using = database_alias()
     known = Monitor.objects.using(using).filter(name__in=names).prefetch_related("dependent_tasks")
@@ -100,11 +99,27 @@ def plan_import(expectations: Sequence[Expectation], schedule: Schedule) -> list
     ]
 
 
+def _shared_names(names: Sequence[str], expectations: Sequence[Expectation]) -> Iterator[Problem]:
+    times = Counter(names)
+    for name, expectation in zip(names, expectations, strict=True):
+        if times[name] > 1:
+            said = f"two monitors would be named {name!r}; import them one at a time"
+            yield Problem(said, task=expectation.task_name)
+
+
+def _too_many_dependents(expectations: Sequence[Expectation]) -> Iterator[Problem]:
+    for expectation in expectations:
+        if (number := len(expectation.dependent_tasks)) > DEPENDENTS_MAX:
+            said = f"names {number} tasks; a monitor can have at most {DEPENDENTS_MAX}"
+            yield Problem(said, expectation.task_name, "dependent_tasks")
+
+
 def apply_import(changes: Sequence[Change]) -> None:
     """Saves what is new or changed: all of it or, if the database refuses one, nothing."""
     using = database_alias()
     with transaction.atomic(using=using):
-        for change in changes:
+        # In the order of a check by hand: in another each would wait for the other. New ones wait for nobody.
+        for change in sorted(changes, key=lambda change: change.monitor.pk or 0):
             if change.verb is Verb.SAME:
                 continue
             # Only what an import sets, so that edits of other fields since it was planned are kept.

@@ -167,6 +167,9 @@ def _is_readable(address: Any) -> bool:
     return isinstance(address, str) and len(address) <= ADDRESS_MAX and address.isprintable()
 
 
+DEPENDENTS_MAX = 150  # of a monitor; with more, the admin's form would have more fields than Django accepts
+
+
 class DependentTask(models.Model):
     """A task that may be delayed or fail when the monitored one does; the mails list it."""
 

@@ -17,7 +17,6 @@ from monitoring.values.text import NAME_MAX, head, one_line, storable
 
 DEFAULT_LOOKBACK_HOURS = 1.0
 MAX_LOOKBACK_HOURS = 87_600  # ten years
-DEPENDENTS_MAX = 150  # with more, the admin's form would have more fields than Django accepts
 ADDRESS_MAX = 320  # characters; Django's validator refuses longer ones
 KEYS = ("expected_statuses", "notify_to", "dependent_tasks", "lookback_hours", "context_model", "context_type")
 
@@ -251,13 +250,6 @@ def _addresses(value: object) -> tuple[str, ...]:
     return each_once(_list_of(_address, "e-mail addresses")(value))
 
 
-def _dependent_tasks(value: object) -> tuple[str, ...]:
-    names: tuple[str, ...] = _list_of(_name, "task names")(value)
-    if len(names) > DEPENDENTS_MAX:
-        raise _refuse(f"names {len(names)} tasks; at most {DEPENDENTS_MAX} are allowed")
-    return names
-
-
 def each_once(addresses: Iterable[str]) -> tuple[str, ...]:
     """Without those that were given before, in whatever case."""
     first: dict[str, str] = {}
@@ -300,7 +292,7 @@ def _context_problems(name: str, named: Collection[str], values: Mapping[str, An
 _READERS: dict[str, Callable[[object], Any]] = {
     "expected_statuses": _statuses,
     "notify_to": _addresses,
-    "dependent_tasks": _dependent_tasks,
+    "dependent_tasks": _list_of(_name, "task names"),
     "lookback_hours": _lookback_hours,
     "context_model": _context_model,
     "context_type": _name,

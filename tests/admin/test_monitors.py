@@ -20,8 +20,8 @@ from monitoring.admin import monitors
 from monitoring.checking.byhand import tomorrow_morning
 from monitoring.checking.due import plan_new
 from monitoring.models import Alert, Delivery, DependentTask, Incident, Message, Monitor, MonitorState, database_alias
+from monitoring.models.monitor import DEPENDENTS_MAX
 from monitoring.tick import check_monitors, tick
-from monitoring.values.expectation import DEPENDENTS_MAX
 from tests.admin.people import logged_in, staff
 from tests.app.models import Warehouse
 from tests.factories import make_run

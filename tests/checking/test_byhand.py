@@ -1,7 +1,7 @@
 """What people do while others do the same, each in a transaction of its own."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,8 +11,14 @@ from django.db import connection, transaction
 
 from monitoring.checking.byhand import lift_snooze, snooze, snooze_until_morning, switch
 from monitoring.checking.incidents import acknowledge
+from monitoring.checking.transfer import apply_import, plan_import
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
+from monitoring.values.expectation import Expectation
+from monitoring.values.run_event import RunStatus
+from monitoring.values.schedule import parse_schedule
+from tests.consumer import wait_for
 from tests.factories import NOW, make_facts, make_monitor
+from tests.locks import is_waited_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,7 +30,7 @@ def test_of_two_who_acknowledge_the_same_incidents_one_waits_and_takes_none() ->
         with transaction.atomic():
             acknowledge([first], "ada", NOW, database_alias())
             bobs = pool.submit(in_thread, lambda: acknowledge([first, second], "bob", NOW, database_alias()))
-            wait([bobs], 1)  # in vain, as it must be
+            wait_for(is_waited_for)
             acknowledge([second], "ada", NOW, database_alias())
         assert bobs.result() == []
     assert set(Incident.objects.values_list("acknowledged_by", flat=True)) == {"ada"}
@@ -35,6 +41,12 @@ def test_whoever_has_too_long_a_name_acknowledges_under_its_beginning() -> None:
     assert Incident.objects.get().acknowledged_by == "x" * 255
 
 
+def import_again(monitors: Sequence[Monitor]) -> list[Monitor]:
+    expectations = [Expectation(task_name=each.name, expected_statuses=(RunStatus.COMPLETED,)) for each in monitors]
+    apply_import(plan_import(expectations, parse_schedule("@yearly", "UTC")))
+    return list(monitors)
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -42,6 +54,7 @@ def test_whoever_has_too_long_a_name_acknowledges_under_its_beginning() -> None:
         partial(snooze, until=NOW + timedelta(hours=2)),
         partial(snooze_until_morning, now=NOW),
         partial(lift_snooze, now=NOW),
+        import_again,
     ],
 )
 def test_what_is_done_to_several_monitors_waits_for_their_checks_instead_of_both_for_each_other(
@@ -58,7 +71,7 @@ def test_what_is_done_to_several_monitors_waits_for_their_checks_instead_of_both
         with transaction.atomic():  # as a check by hand locks them
             states.get(monitor=first)
             done = pool.submit(in_thread, lambda: act([second, first]))
-            wait([done], 1)  # in vain, as it must be
+            wait_for(is_waited_for)
             states.get(monitor=second)
         assert done.result() == [second, first]
 

@@ -170,6 +170,13 @@ def test_an_import_is_whole_or_nothing() -> None:
     assert Monitor.objects.count() == 0
 
 
+def test_more_dependent_tasks_than_a_form_can_show_are_refused() -> None:
+    most = list(map(str, range(150)))
+    plan({"a": DONE | {"dependent_tasks": most}})
+    with pytest.raises(ConfigError, match=r"^a.dependent_tasks: names 151 tasks; a monitor can have at most 150$"):
+        plan({"a": DONE | {"dependent_tasks": [*most, "one more"]}})
+
+
 def test_two_monitors_that_would_have_one_name_are_refused() -> None:
     context = {"context_model": "gap.models.IngestorSession", "context_type": "b"}
     with pytest.raises(ConfigError, match=r"two monitors would be named 'a \[b\]'") as caught:
