@@ -5,10 +5,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from monitoring.checking.history import ever_ran, near_names, seen_names
+from monitoring.checking.runs import last_runs
 from monitoring.models import Monitor
-from monitoring.values.schedule import InvalidSchedule, parse_schedule
+from monitoring.values.habit import STARTS_NEEDED
+from monitoring.values.schedule import InvalidSchedule, Schedule, parse_schedule
 
 HOUR = timedelta(hours=1)
+RUNS_LOOKED_AT = 30  # last runs
 
 
 def advice(
@@ -20,8 +23,8 @@ def advice(
 ) -> list[str]:
     """Sentences for people, none if all is well.
 
-    `registered` are the names of the tasks that the queue knows and whose runs are recorded; of the `unrecorded` they
-    never are.
+    `registered` are the names of the tasks that the queue knows and whose runs are recorded; `unrecorded` are the names
+    of those whose runs never are.
     """
     said = (
         _never_ran(monitor.task_name, registered, unrecorded),
@@ -66,7 +69,7 @@ def no_run_of(name: str, registered: Sequence[str], ran: Sequence[str], unrecord
 
 def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
     try:
-        monitor.parsed_schedule()
+        schedule = monitor.parsed_schedule()
         # Without changes of the clocks: one night a year is no reason to look back further in all others.
         gap = parse_schedule(monitor.schedule, "UTC").longest_gap(now)
         lookback = timedelta(hours=monitor.lookback_hours)
@@ -74,11 +77,19 @@ def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
         return ""
     if gap <= lookback or gap == timedelta.max:  # the latter: it is due at most once in fifty years
         return ""
+    starts = [run.started_at for run in last_runs(monitor, RUNS_LOOKED_AT).runs if run.started_at]
+    if len(starts) >= STARTS_NEEDED and all(_is_judged(start, schedule, lookback) for start in starts):
+        return ""  # as for a task that runs shortly before its check
     return (
         f"Checks are up to {_hours(gap)} apart and each looks back {_hours(lookback)}: runs that start in the other "
         f"{_hours(gap - lookback)} are never judged. That is fine for a task that runs once, shortly before its "
         f"check; otherwise look back {_hours(gap)} or more, or check more often."
     )
+
+
+def _is_judged(start: datetime, schedule: Schedule, lookback: timedelta) -> bool:
+    due = schedule.next_after(start)
+    return due is not None and due - lookback <= start
 
 
 def _either(names: Sequence[str]) -> str:

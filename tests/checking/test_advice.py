@@ -1,4 +1,6 @@
 import sys
+from datetime import timedelta
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -6,7 +8,9 @@ import pytest
 
 from monitoring.checking.advice import advice
 from monitoring.checking.history import context_types, ever_ran, near_names, seen_names
+from monitoring.checking.suggestions import suggest
 from monitoring.models import Monitor
+from monitoring.values.schedule import parse_schedule
 from tests.app.models import Customer, Warehouse
 from tests.factories import NOW, make_run
 
@@ -44,6 +48,33 @@ def test_runs_that_no_window_covers_are_told_with_numbers(schedule: str, hours: 
     said = advice_of(schedule=schedule, time_zone="UTC", lookback_hours=hours)
     assert [words in sentence for sentence in said if words] == ([True] if words else [])
     assert bool(said) is bool(words)
+
+
+@pytest.mark.parametrize("hours", [8, 9])
+def test_hours_between_windows_are_no_worry_where_no_run_starts_in_them(hours: int) -> None:
+    def said() -> list[str]:
+        return advice_of(schedule="35 8 * * *", time_zone="UTC", lookback_hours=2)
+
+    for day in range(3):
+        make_run("ran", started_at=NOW.replace(hour=8, minute=0) - timedelta(days=day))
+    assert len(said()) == 1, "too few runs to say"
+    make_run("ran", started_at=NOW.replace(hour=hours, minute=0) - timedelta(days=3))
+    assert len(said()) == (hours == 9)
+
+
+@pytest.mark.parametrize("schedule", ["2 * * * *", "20 8 * * *", "20 8 * * 1-5", "20 8 * * 1", "20 8 1 * *"])
+def test_what_is_suggested_is_not_advised_against(schedule: str) -> None:
+    ran = parse_schedule(schedule, "Europe/Berlin")
+    runs = list(islice(ran.upcoming(NOW - timedelta(days=400)), 12))
+    for start in runs:
+        make_run("ran", started_at=start, finished_at=start + timedelta(minutes=1))
+    (suggestion,) = suggest(["ran"], "Europe/Berlin")
+    proposal = suggestion.proposal
+    assert proposal
+    assert (
+        advice_of(schedule=proposal.schedule.text, time_zone="Europe/Berlin", lookback_hours=proposal.lookback_hours)
+        == []
+    )
 
 
 @pytest.mark.parametrize(("schedule", "hours"), [("0 9 * * *", 24), ("0 9 * * 1", 168)])
