@@ -101,13 +101,13 @@ def _lookback(habit: Habit, interval: timedelta) -> _Lookback:
 
 
 def _one_gap(habit: Habit, timing: Timing) -> _Lookback | None:
-    """A window that notices a single missed run; None if a run has come too late for it, or below an hour."""
+    """A window that notices a single missed run; None below an hour, or if a run has come too late for it."""
     gap = timing.shortest_gap(habit.starts[0])
     kept = timing.after < gap and timing.is_kept(habit.starts, gap) and not timing.misses_late_runs(habit.starts, gap)
     if gap < _HOUR or not kept:
         return None
     reason = (
-        f"Look back {gap / _HOUR:g} h, no longer than from one check to the next: so a single missed run is noticed."
+        f"Look back {gap / _HOUR:g} h, as long as the time between two checks, so that a single missed run is noticed."
     )
     return _Lookback(gap / _HOUR, gap, reason)
 
@@ -155,9 +155,14 @@ def _left_out(habit: Habit, lookback: _Lookback, timing: Timing | None) -> str:
         return ""
     if timing is None:
         is_seen = habit.interval and lookback.span + EVERY[_every(lookback.interval)] <= 2 * habit.interval
-        return (
-            "" if is_seen else "A single missed run may go unnoticed: it starts too irregularly for a shorter window."
+        if is_seen:
+            return ""
+        why = (
+            "checks come at other intervals than runs"
+            if habit.is_regular
+            else "the task starts too irregularly for a shorter window"
         )
+        return f"A single missed run may go unnoticed: {why}."
     gap = timing.shortest_gap(habit.starts[0])
     if lookback.span < gap + timing.after:
         return ""

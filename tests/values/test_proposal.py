@@ -121,6 +121,17 @@ def test_one_that_does_not_is_checked_by_an_interval_and_may_be_at_work(
     assert ("A single missed run may go unnoticed" in found.reasons[-1]) is (hours > 2)
 
 
+@pytest.mark.parametrize(
+    ("starts", "why"),
+    [
+        ([wall(2 * n, 5) for n in range(40)], "checks come at other intervals than runs"),
+        ([wall(0, n * n * 0.01) for n in range(200)], "the task starts too irregularly for a shorter window"),
+    ],
+)
+def test_why_a_missed_run_may_go_unnoticed_is_said_as_it_is(starts: list[datetime], why: str) -> None:
+    assert proposed(runs_of(starts)).reasons[-1] == f"A single missed run may go unnoticed: {why}."
+
+
 def test_hours_are_those_of_the_zone() -> None:
     runs = runs_of([wall(d, 8) for d in range(30)])
     assert proposed(runs, "Europe/Berlin").schedule.text == "5 8 * * *"
@@ -148,7 +159,7 @@ def test_the_reasons_say_what_was_seen_and_what_the_window_does_not_see() -> Non
     assert proposed(runs_of([wall(d, 8) for d in range(60)], timedelta(minutes=15))).reasons == (
         "Its last 60 runs started every day.",
         "A run usually takes 15 min, and 95 of 100 at most 15 min.",
-        "Look back 24 h, no longer than from one check to the next: so a single missed run is noticed.",
+        "Look back 24 h, as long as the time between two checks, so that a single missed run is noticed.",
         "Check at 08:20 every day, Europe/Berlin: 20 min after the usual start, past the usual end.",
     )
 
