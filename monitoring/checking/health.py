@@ -21,8 +21,8 @@ LONG_AFTER = timedelta(minutes=1)  # rounds come as often: a task that takes no 
 NAMED_MAX = 5  # monitors, processes or tasks
 WORKER_HINT = "Is `manage.py run_huey` running?"
 THREADS_TAKEN = (
-    "though a worker is alive. Either `manage.py run_huey` is not running, or tasks hold all its threads: restart it "
-    "with more `--workers`, or end the tasks that run longest"
+    "though a worker is alive. Either `manage.py run_huey` is not running, or it needs more `--workers` than there are "
+    "tasks that take long"
 )
 
 
@@ -68,12 +68,11 @@ def _tick(now: datetime) -> Iterator[Problem]:
 
 
 def _runs_longest(now: datetime) -> tuple[str, ...]:
-    """The tasks that a living worker has been running for long, each with its time; they may hold up the rounds."""
+    """The tasks that a living worker has been running longest; they may hold up the rounds."""
     alive = Heartbeat.objects.using(database_alias()).filter(beat_at__gte=now - DEAD_AFTER)
     running = BackgroundTask.objects.using(database_alias()).filter(status=RunStatus.RUNNING)
     long = running.filter(worker__in=alive.values("name"), started_at__lt=now - LONG_AFTER).order_by("started_at")
-    runs = long.values_list("task_name", "started_at")[:NAMED_MAX]
-    return tuple(f"{name} for {written_span(now - began)}" for name, began in runs if began)
+    return tuple(long.values_list("task_name", flat=True)[:NAMED_MAX])
 
 
 def overdue_monitors(now: datetime) -> QuerySet[Monitor]:

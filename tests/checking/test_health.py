@@ -82,9 +82,9 @@ def test_without_ticks_from_a_living_worker_the_tasks_that_hold_its_threads_are_
     (problem,) = problems(NOW)
     assert problem.text == (
         f"No worker has run checks {since}, though a worker is alive. Either `manage.py run_huey` is not running, or "
-        "tasks hold all its threads: restart it with more `--workers`, or end the tasks that run longest"
+        "it needs more `--workers` than there are tasks that take long"
     )
-    assert str(problem) == f"{problem.text}: hang_too for 12 min, hang for 11 min"
+    assert str(problem) == f"{problem.text}: hang_too, hang"
 
 
 @pytest.mark.parametrize(("overdue_by", "is_said"), [(OVERDUE_AFTER, False), (OVERDUE_AFTER + SECOND, True)])
