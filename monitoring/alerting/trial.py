@@ -5,6 +5,7 @@ from monitoring.alerting.mail import Mail
 
 PREFIX = "[TEST] "
 SAMPLE = "This is a sample, sent as a test: nothing that it says has happened."
+PARTLY = "This was sent as a test: only what it says of {} has happened."
 
 
 def send_trial(mail: Mail, address: str) -> None:

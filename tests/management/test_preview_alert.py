@@ -97,6 +97,15 @@ def test_what_is_sent_says_in_both_parts_that_it_is_a_sample_and_links_to_no_row
     assert "This is a sample" not in preview(f"--kind={kind}")
 
 
+def test_a_digest_that_is_sent_says_which_of_its_alerts_is_none_of_the_samples() -> None:
+    make_run("hourly_data_sync", status="Stopped", started_at=timezone.now())
+    make_monitor("sync", task_name="hourly_data_sync")
+    preview("--monitor=sync", "--kind=digest", to="me@example.com")
+    (sent,) = mail.outbox
+    assert "This was sent as a test: only what it says of hourly_data_sync has happened." in sent.body
+    assert "another_hourly_data_sync" in sent.body
+
+
 def test_of_a_failing_monitor_what_is_found_now_is_sent_as_no_sample() -> None:
     make_run(status="Stopped", started_at=timezone.now())
     monitor = make_monitor()

@@ -13,7 +13,7 @@ from django.core.validators import validate_email
 from monitoring.alerting.envelope import message_to
 from monitoring.alerting.mail import Mail, render, render_digest
 from monitoring.alerting.samples import renamed, sample_evidence, sample_facts
-from monitoring.alerting.trial import PREFIX, SAMPLE, send_trial
+from monitoring.alerting.trial import PARTLY, PREFIX, SAMPLE, send_trial
 from monitoring.checking.lookup import monitors_named
 from monitoring.management.plugin import CouldNotTell, PluginCommand, as_json, named
 from monitoring.models import Monitor, database_now
@@ -153,8 +153,12 @@ def _render(kind: str, previews: dict[AlertKind, Preview], notice: str) -> Mail:
 
 
 def _render_digest(shown: list[Preview], notice: str) -> Mail:
-    kept = next((each for each in shown if not each.is_sample), shown[0])
-    alerts = [each.facts if each is kept else renamed(each.facts) for each in shown]
+    real = next((each for each in shown if not each.is_sample), None)
+    kept = real or shown[0]
+    name = kept.facts.task_name
+    alerts = [each.facts if each is kept else renamed(each.facts, name) for each in shown]
+    if notice and real:
+        notice = PARTLY.format(one_line(name))
     return render_digest(alerts, [each.evidence for each in shown], notice)
 
 
