@@ -10,7 +10,7 @@ from django.core.validators import validate_email
 from environs import EnvError
 
 from monitoring.conf import TOKEN_MIN, is_one_word
-from project.mailurl import ENCODED, complaint_about, split
+from project.mailurl import complaint_about, require_slashes, split
 
 
 def not_empty(value: str) -> str:
@@ -24,8 +24,7 @@ def database_url(value: str, **options: Any) -> Any:
     parts, form = split(value), "sqlite:///FILE or postgres://user:password@host/name"
     if parts.scheme not in ("sqlite", "postgres", "postgresql"):
         raise EnvError(f"{complaint_about(parts.scheme)}; use {form}")
-    if not value.startswith(f"{parts.scheme}://") or (parts.scheme != "sqlite" and "@" in parts.path + parts.query):
-        raise EnvError(f"must be {form}; {ENCODED}")
+    require_slashes(value, parts, form)
     return dj_database_url.parse(value, **options)
 
 

@@ -119,6 +119,13 @@ def require_host(parts: SplitResult, form: str) -> None:
         raise EnvError(f"no host where it belongs; write {form}; {ENCODED}")
 
 
+def require_slashes(url: str, parts: SplitResult, form: str) -> None:
+    """Raises EnvError, naming the right form, unless what follows the scheme is read as user, host and path."""
+    is_misread = parts.scheme != "sqlite" and "@" in parts.path + parts.query
+    if not url.startswith(f"{parts.scheme}://") or is_misread:
+        raise EnvError(f"must be {form}; {ENCODED}")
+
+
 def parse(url: str) -> Mailer:
     """Raises EnvError (a ValueError), naming what is wrong and what would be right."""
     parts = split(url)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from environs import EnvError
 
-from project.mailurl import complaint_about, require_host, split
+from project.mailurl import complaint_about, require_host, require_slashes, split
 
 NAME = "tasks"
 
@@ -33,5 +33,6 @@ def parse(url: str, verify: bool = True) -> dict[str, Any]:
             unverified = f"{'&' if parts.query else '?'}ssl_cert_reqs=none" if trusting else ""
             return {"huey_class": "huey.RedisHuey", "name": NAME, "url": url + unverified}
         case "postgres" | "postgresql":
+            require_slashes(url, parts, "postgres://user:password@host/database")
             return {"huey_class": "huey.PostgresHuey", "name": NAME, "dsn": url}
     raise EnvError(f"{complaint_about(parts.scheme)}; use sqlite:FILE, redis://, rediss:// or postgres://")

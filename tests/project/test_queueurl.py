@@ -26,6 +26,8 @@ def test_a_url_says_which_huey_and_where(url: str, options: dict[str, Any]) -> N
         ("amqp://x", "unknown scheme 'amqp'; use sqlite:FILE, redis://"),
         ("redis:/:s3cret@host", "no host where it belongs; write redis://:password@host:port/number"),
         ("rediss://:12/s3cret@host", "no host where it belongs"),
+        ("postgres:/u:s3cret@host/name", "^must be postgres://user:password@host/database; in a password, write %23"),
+        ("postgres://u:1/s3cret@host/name", "^must be postgres://user:password@host/database"),
         ("sqlite:", "the file is missing; write, for example, sqlite:var/huey.sqlite3"),
     ],
 )
