@@ -85,7 +85,7 @@ def check_stored_times(**kwargs: Any) -> list[checks.CheckMessage]:
     alias = database_alias()
     connection = connections[alias]
     zone = connection.settings_dict.get("TIME_ZONE")
-    if connection.vendor != "sqlite" or zone in (None, "UTC"):
+    if connection.vendor != "sqlite" or zone in (None, "UTC", "Etc/UTC"):
         return []
     return [
         checks.Error(
@@ -162,7 +162,7 @@ def check_isolation(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-    if IsolationLevel(level) in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+    if level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
         return []
     return [
         checks.Warning(

@@ -223,7 +223,7 @@ def test_sqlite_that_locks_too_late_is_a_warning_that_says_what_to_set(
         assert "DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'" in str(message.hint)
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Etc/UTC", "Asia/Tokyo"])
 def test_sqlite_with_times_of_another_zone_is_an_error(monkeypatch: pytest.MonkeyPatch, zone: str | None) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
     monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", zone)
@@ -231,7 +231,7 @@ def test_sqlite_with_times_of_another_zone_is_an_error(monkeypatch: pytest.Monke
     assert [message.id for message in messages] == ["monitoring.E006"] * (zone == "Asia/Tokyo")
 
 
-@pytest.mark.parametrize("level", [None, *IsolationLevel])
+@pytest.mark.parametrize("level", [None, *IsolationLevel, 99])
 def test_postgresql_that_fails_instead_of_waiting_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, level: IsolationLevel | None
 ) -> None:

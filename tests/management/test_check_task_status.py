@@ -183,6 +183,12 @@ def test_a_name_that_never_ran_is_told_with_what_may_have_been_meant(config: Any
     assert "\ndaily_report: " not in out
 
 
+def test_a_name_that_is_no_longer_recorded_is_told_though_it_ran(config: Any, monitoring_settings: Any) -> None:
+    make_run("succeed", started_at=timezone.now() - timedelta(days=3))
+    monitoring_settings(NOT_RECORDED=["succeed"])
+    assert "\nsucceed: Runs of “succeed” are never recorded" in check("--dry-run", config=config(succeed=GOOD))[1]
+
+
 def test_times_of_a_configuration_are_in_the_time_zone_of_the_site(config: Any, settings: Any) -> None:
     settings.TIME_ZONE = "Asia/Kolkata"
     make_run("daily_report", started_at=timezone.now())

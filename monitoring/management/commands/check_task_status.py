@@ -156,7 +156,7 @@ def _never_recorded(found: Round) -> dict[str, str]:
     if not names:
         return {}
     ran, registered, unrecorded = known_names(), recorded_names(), unrecorded_names()
-    unknown = names - set(ran)
+    unknown = names - (set(ran) - unrecorded)
     return {name: one_line(no_run_of(name, registered, ran, unrecorded)) for name in unknown}
 
 
