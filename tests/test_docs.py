@@ -115,7 +115,7 @@ def test_the_readme_stays_short_and_shows_a_page_and_a_mail_in_both_looks() -> N
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/developing.md"])
-def test_the_settings_to_copy_leave_out_nothing_that_a_check_asks_for(page: str, tmp_path: Path) -> None:
+def test_the_settings_to_copy_have_what_the_worker_the_database_and_mails_need(page: str, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(INSTALLED_APPS.*?)```", PAGES[page], re.DOTALL)
     given: dict[str, Any] = {"BASE_DIR": tmp_path, "DATABASES": {"default": {}}}
     exec(example, given)
