@@ -82,6 +82,7 @@ def said_by_alert() -> dict[int, tuple[str, int, AlertKind]]:
 
 def read(received: Received) -> list[Arrival]:
     """In the order of their coming. Raises LookupError for a mail that is no message of ours."""
+    received = list(received)  # before the messages are read, since more may come meanwhile
     by_words: dict[tuple[str, str], int] = {}
     for key, address, text in Message.objects.values_list("id", "address", "text"):
         if by_words.setdefault((address, _words(text)), key) != key:
