@@ -55,7 +55,10 @@ def site_domain() -> str:
     """The host of SITE_URL, else the sender's domain; in ASCII, as ids in headers must be (RFC 5322)."""
     host = urlsplit(conf().SITE_URL).hostname
     domain = host or parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
-    return domain if domain.isascii() else domain.encode("idna").decode()
+    try:
+        return domain if domain.isascii() else domain.encode("idna").decode()
+    except UnicodeError:  # no such domain can exist, but that must hold back no mail
+        return "localhost"
 
 
 def _id(name: str) -> str:

@@ -89,6 +89,12 @@ def test_an_id_is_ascii_though_the_sites_domain_is_not(monitoring_settings: Any)
         assert wire(message)[name].endswith("xn--bcher-kva.example>")
 
 
+@pytest.mark.parametrize("host", ["bü..cher.example", f"b{'ü' * 70}cher.example"])
+def test_a_domain_that_cannot_exist_holds_back_no_mail(monitoring_settings: Any, host: str) -> None:
+    monitoring_settings(SITE_URL=f"https://{host}")
+    assert site_domain() == "localhost"
+
+
 def test_no_line_is_longer_than_mail_servers_take() -> None:
     words = render(make_facts(task_name="🛰️" * 255, reason="x" * 100_000))
     long = "y" * 100_000
