@@ -13,6 +13,7 @@ from freezegun import freeze_time
 
 from monitoring.alerting.composing import compose
 from monitoring.checking.byhand import switch
+from monitoring.checking.incidents import still_open
 from monitoring.checking.standing import Stands, standings
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
 from monitoring.tick import check_monitors, tick
@@ -302,6 +303,27 @@ def test_a_monitor_that_is_disabled_and_enabled_between_two_ticks_begins_a_new_i
     assert said() == [("not-executed", "ops@example.com")] * 2
 
 
+@pytest.mark.parametrize("since", [{"closed_at": DUE}, {"monitor": None}, {"enabled": False}], ids=str)
+def test_nobody_is_reminded_of_what_was_over_by_the_time_it_was_locked(since: dict[str, Any]) -> None:
+    make_monitor(due_at=DUE)
+    tick(DUE)
+    incident, using = Incident.objects.get(), database_alias()
+    assert [each.incident.pk for each in still_open([incident.pk], using)] == [incident.pk]
+    (Monitor if "enabled" in since else Incident).objects.update(**since)
+    assert still_open([incident.pk], using) == []
+
+
+def test_an_address_that_was_told_in_another_case_hears_of_the_recovery_once() -> None:
+    monitor = make_monitor(schedule="* * * * *", notify_to=["Ops@example.com"], due_at=DUE)
+    tick(DUE)
+    monitor.notify_to = ["ops@example.com"]
+    monitor.save()
+    tick(at(8, 36))
+    make_run(started_at=at(8, 36), status="Completed")
+    tick(at(8, 37))
+    assert [address for kind, address in said() if kind == "resolved"] == ["Ops@example.com"]
+
+
 def test_what_nobody_could_be_told_is_told_once_there_is_somebody(caplog: pytest.LogCaptureFixture) -> None:
     make_monitor(due_at=DUE, notify_to=[], repeat="once")
     found = tick(DUE)
@@ -310,6 +332,7 @@ def test_what_nobody_could_be_told_is_told_once_there_is_somebody(caplog: pytest
     caplog.clear()
     tick(at(8, 36))
     assert "Subject" not in caplog.text, "the log is not filled each minute"
+    assert Alert.objects.count() == 1, "nor is the table"
     User.objects.create_superuser("root", "root@example.com", "x")
     tick(at(8, 37))
     assert said() == [("not-executed", "root@example.com")]

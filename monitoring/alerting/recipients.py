@@ -14,12 +14,12 @@ from monitoring.values.text import storable
 
 
 def told_of(incidents: Sequence[IncidentState], using: str) -> dict[int, tuple[str, ...]]:
-    """By incident id, the addresses that were owed a mail about it."""
+    """By incident id, the addresses that were owed a mail about it, each once whatever its case."""
     deliveries = Delivery.objects.using(using).filter(alert__incident__in=[incident.pk for incident in incidents])
-    told: dict[int, dict[str, None]] = {}
+    told: dict[int, list[str]] = {}
     for incident_id, address in deliveries.order_by("id").values_list("alert__incident_id", "address"):
-        told.setdefault(incident_id, {})[address] = None
-    return {incident_id: tuple(addresses) for incident_id, addresses in told.items()}
+        told.setdefault(incident_id, []).append(address)
+    return {incident_id: each_once(addresses) for incident_id, addresses in told.items()}
 
 
 def last_messages(addresses: Sequence[str], using: str) -> dict[str, Message]:
