@@ -39,6 +39,12 @@ class Letter:
     deliveries: tuple[Delivery, ...]
     facts: tuple[Facts, ...]
 
+    @property
+    def incidents(self) -> set[tuple[str, int]]:
+        """The (address, incident) pairs of its deliveries."""
+        told = (delivery.alert.incident_id for delivery in self.deliveries)
+        return {(self.address, incident) for incident in told if incident is not None}
+
 
 Worded = tuple[Letter, Mail]
 
@@ -55,9 +61,10 @@ def compose(now: datetime, using: str, gather: Gather = without_evidence) -> lis
     if not deliveries:
         return []
     # Queried after the deliveries, so that what another dispatch composes meanwhile shows in one of the two.
-    letters = list(_letters(deliveries, _on_their_way(using), _unanswered(using), now))
+    on_their_way = _on_their_way(using)
+    letters = list(_letters(deliveries, on_their_way, _unanswered(using), now))
     evidence = _evidence(letters, now, gather)
-    worded = (each for letter in letters for each in _worded(letter, evidence))
+    worded = (each for letter in letters for each in _worded(letter, evidence, on_their_way))
     return [message for together in _in_parts(worded) for message in _write(together, now, using)]
 
 
@@ -143,16 +150,23 @@ def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[
     return dict(zip(alerts, gathered, strict=True))
 
 
-def _worded(letter: Letter, evidence_of: dict[int, Evidence]) -> Iterator[Worded]:
-    """One mail. If that cannot be rendered, it is halved until only the culprit waits and all others go out."""
+def _worded(letter: Letter, evidence_of: dict[int, Evidence], on_their_way: set[tuple[str, int]]) -> Iterator[Worded]:
+    """One mail. If that cannot be rendered, it is halved until only the culprit waits and all others go out.
+
+    Its incidents are on their way then; nothing that carries one of those already is put into words.
+    """
+    if letter.incidents & on_their_way:
+        return
     evidence = [evidence_of[delivery.alert_id] for delivery in letter.deliveries]
     words = _words(letter, evidence) or _words(letter, [NOTHING] * len(evidence))
     if words:
+        on_their_way |= letter.incidents
         yield letter, words
     elif len(letter.deliveries) > 1:
         middle = len(letter.deliveries) // 2
         for part in (slice(middle), slice(middle, None)):
-            yield from _worded(Letter(letter.address, letter.deliveries[part], letter.facts[part]), evidence_of)
+            half = Letter(letter.address, letter.deliveries[part], letter.facts[part])
+            yield from _worded(half, evidence_of, on_their_way)
 
 
 def _words(letter: Letter, evidence: Sequence[Evidence]) -> Mail | None:

@@ -351,6 +351,27 @@ def test_no_message_carries_more_than_a_statement_can_name(
     assert sorted(len(keys[1].split(",")) for keys in asked if keys) == [1, 3, 3]
 
 
+@pytest.mark.parametrize(("carried", "others", "first"), [(3, 2, 3), (3, 3, 3), (3, 4, 3), (9, 2, 1)])
+def test_a_recovery_does_not_overtake_its_alert_where_the_two_are_not_in_one_mail(
+    server: MailServer, monitoring_settings: Any, monkeypatch: pytest.MonkeyPatch, carried: int, others: int, first: int
+) -> None:
+    """More are pending than one mail carries; or one of them cannot be put into words, and the mail is halved."""
+    monitoring_settings(DIGEST_OVER=1)
+    monkeypatch.setattr(composing, "CARRIED_MAX", carried)
+    incident = make_incident()
+    owe_to(OPS, of=incident)
+    for number in range(others):
+        owe_to(OPS, task_name=f"task_{number}", expected_statuses=[1] if not number and first == 1 else ["Completed"])
+    owe_to(OPS, of=incident, kind=AlertKind.RESOLVED, current_status="Completed")
+    server.unwanted = {f"[ALERT] {first} Task Checks Failed", "[ALERT] daily_report Status Check Failed"}
+    dispatch(NOW)
+    assert not [mail for _, mail in server.received if "Expected Again" in mail.as_string()]
+
+    server.unwanted.clear()
+    dispatch(NOW + 2 * RETRY_AFTER[0])
+    assert "Expected Again" in server.received[-1][1].as_string()
+
+
 # Threads
 
 
