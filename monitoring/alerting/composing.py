@@ -4,7 +4,6 @@ An incident's next mail to an address is written only after the previous one was
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -101,18 +100,7 @@ def _letters(
             for start in range(0, len(readable), CARRIED_MAX):
                 yield Letter(address, *zip(*readable[start : start + CARRIED_MAX], strict=True))
         else:
-            yield from (Letter(address, (delivery,), (facts,)) for delivery, facts in _first_of_each(readable))
-
-
-def _first_of_each(readable: Sequence[tuple[Delivery, Facts]]) -> Iterator[tuple[Delivery, Facts]]:
-    """The first delivery of each incident, and all that have no incident: those wait for no other."""
-    seen: Counter[int] = Counter()
-    for delivery, facts in readable:
-        incident = delivery.alert.incident_id
-        if incident is None or not seen[incident]:
-            yield delivery, facts
-        if incident is not None:
-            seen[incident] += 1
+            yield from (Letter(address, (delivery,), (facts,)) for delivery, facts in readable)
 
 
 def _on_their_way(using: str) -> set[tuple[str, int]]:
@@ -153,7 +141,8 @@ def _evidence(letters: Sequence[Letter], now: datetime, gather: Gather) -> dict[
 def _worded(letter: Letter, evidence_of: dict[int, Evidence], on_their_way: set[tuple[str, int]]) -> Iterator[Worded]:
     """One mail. If that cannot be rendered, it is halved until only the culprit waits and all others go out.
 
-    Its incidents are on their way then; nothing that carries one of those already is put into words.
+    Its incidents are on their way then; nothing that carries one of those already is put into words. A culprit's is
+    not, so that it holds up no later mail of its incident.
     """
     if letter.incidents & on_their_way:
         return

@@ -323,6 +323,19 @@ def test_an_alert_that_cannot_be_put_into_words_holds_up_no_other(
     assert "No mail can be made for ops@example.com" in caplog.text
 
 
+def test_an_alert_that_cannot_be_put_into_words_holds_up_no_later_mail_of_its_incident() -> None:
+    incident = make_incident()
+    odd = owe_to(OPS, of=incident, expected_statuses=[1])
+    owe_to(OPS, of=incident, task_name="next")
+    owe_to(OPS, of=incident, kind=AlertKind.RESOLVED, current_status="Completed")
+    dispatch(NOW)
+    assert [mail.subject for mail in django_mail.outbox] == [
+        "[ALERT] next Status Check Failed",
+        "[RESOLVED] daily_report Is As Expected Again",
+    ]
+    assert Delivery.objects.get(message=None).alert == odd
+
+
 def test_a_digest_leaves_out_what_must_wait_for_an_earlier_mail(server: MailServer, monitoring_settings: Any) -> None:
     monitoring_settings(DIGEST_OVER=2)
     incident = make_incident()
