@@ -1,6 +1,8 @@
 """Turns facts into mails: all that are sent, previewed or shown are rendered here."""
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +27,11 @@ logger = logging.getLogger("monitoring")
 ALERT_TEMPLATE = "emails/task_status_alert"
 DIGEST_TEMPLATE = "emails/task_status_digest"
 
+NESTED_MAX = 1_000  # elements: the inliner overflows its stack, which ends the process, at some ten thousand
+
+_TAG = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))|<(/?)([a-z][^\s/>]*)", re.IGNORECASE | re.DOTALL)
+_NEVER_OPEN = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_ENDED_BY_THE_NEXT = {"li", "p", "td", "th", "tr"}  # these may lack an end tag, and nest only within others
 _BUILT_IN = Path(__file__).resolve().parent.parent / "templates"
 _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True, keep_style_tags=True)
 
@@ -61,11 +68,27 @@ def _render(template: str, context: dict[str, Any], zone: ZoneInfo) -> Mail:
 
 def _render_part(template: str, context: dict[str, Any]) -> str:
     try:
-        return render_to_string(template, context)
+        rendered = render_to_string(template, context)
+        if template.endswith(".html") and _nested(rendered) > NESTED_MAX:
+            raise ValueError(f"more than {NESTED_MAX:,} elements are open at once; are end tags missing?")
+        return rendered
     except Exception as error:  # whatever a project's own template does, the alert goes out
         logger.exception("The template %s could not be rendered; the built-in one takes its place", template)
         notice = head(one_line(f"{template} could not be rendered: {type(error).__name__}: {error}"), 300)
         return _built_in_engine().get_template(template).render(Context({**context, "template_error": notice}))
+
+
+def _nested(html: str) -> int:
+    """How many elements are open at once, at most."""
+    nested = 0
+    still_open: Counter[str] = Counter()
+    for tag in _TAG.finditer(html):
+        name = (tag[2] or "").lower()
+        if not name or name in _NEVER_OPEN or name in _ENDED_BY_THE_NEXT:
+            continue
+        still_open[name] = max(0, still_open[name] + (-1 if tag[1] else 1))
+        nested = max(nested, still_open.total())
+    return nested
 
 
 @cache

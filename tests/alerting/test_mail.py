@@ -14,7 +14,7 @@ from django.conf import settings as project_settings
 
 import monitoring
 from monitoring.alerting.envelope import message_to
-from monitoring.alerting.mail import Mail, render, render_digest
+from monitoring.alerting.mail import NESTED_MAX, Mail, render, render_digest
 from monitoring.alerting.samples import sample_evidence, sample_facts
 from monitoring.alerting.variables import LISTED_MAX, template_context
 from monitoring.alerting.words import REASON_MAX, written_hours
@@ -297,6 +297,31 @@ def test_the_built_in_styles_are_there_when_a_project_broke_the_style_sheet(proj
     mail = render(make_facts())
     assert "could not be rendered" in mail.html
     assert "background: #b42318" in mail.html
+
+
+@pytest.mark.parametrize(
+    ("repeated", "times", "gives_way"),
+    [
+        ("<div>", NESTED_MAX, False),
+        ("<div>", NESTED_MAX + 1, True),
+        ("<DIV\nclass=row><!-- </DIV> --></b>", NESTED_MAX + 1, True),
+        ("<div><br><img src=logo.png></div>", 20_000, False),
+        ("<p>line<li>item<tr><td>cell", 20_000, False),
+        ("<!-- <div> --><!--><i></i><!-- -->", 20_000, False),
+    ],
+)
+def test_html_nested_so_deeply_that_the_inliner_would_die_of_it_gives_way(
+    project_template: ProjectTemplate, repeated: str, times: int, gives_way: bool
+) -> None:
+    project_template(ALERT_HTML, repeated * times + "by the project")
+    mail = render(make_facts())
+    notice = f"{ALERT_HTML} could not be rendered: ValueError: more than 1,000 elements are open at once"
+    assert (notice in words_of_html(mail.html), "by the project" in mail.html) == (gives_way, not gives_way)
+
+
+def test_markup_in_a_text_part_is_text(project_template: ProjectTemplate) -> None:
+    project_template(ALERT_TEXT, "<div>" * (NESTED_MAX + 1))
+    assert render(make_facts()).text.count("<div>") == NESTED_MAX + 1
 
 
 @pytest.mark.django_db
