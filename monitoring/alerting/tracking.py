@@ -1,5 +1,6 @@
 """What a provider reports about a mail that it accepted. Anymail reads the reports and checks who sent them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -72,7 +73,8 @@ def _message_of(event: AnymailTrackingEvent, using: str) -> Message | None:
     Others may send through the same account: an event with another id or another recipient is about their mail.
     """
     messages = Message.objects.using(using).select_for_update()
-    ours = str((event.metadata or {}).get(METADATA_KEY, ""))
+    # Others attach to their mails whatever they like.
+    ours = str(event.metadata.get(METADATA_KEY, "")) if isinstance(event.metadata, Mapping) else ""
     message = messages.filter(provider_id=storable(event.message_id)).first() if event.message_id else None
     if message is None and ours.isascii() and ours.isdecimal() and len(ours) <= 18:
         message = messages.filter(pk=int(ours), provider_id="", attempts__gt=0).first()
