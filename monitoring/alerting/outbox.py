@@ -11,7 +11,7 @@ from typing import Any
 from anymail.exceptions import AnymailUnsupportedFeature
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from monitoring.alerting.composing import Gather, compose, without_evidence
 from monitoring.alerting.envelope import bare, envelope
@@ -167,9 +167,9 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
         turn.wasted += turn.now - began_at
         _not_sent(message, error, turn.now, using)
         return False
-    message.sent_at, message.leased_until, message.error = turn.now, None, ""
+    message.sent_at, message.gave_up_at, message.leased_until, message.error = turn.now, None, None, ""
     message.provider_id = _provider_id(email)
-    _write(message, using, "sent_at", "leased_until", "error", "provider_id")
+    _write(message, _unsent(message, using), "sent_at", "gave_up_at", "leased_until", "error", "provider_id")
     return True
 
 
@@ -180,23 +180,28 @@ def _not_sent(message: Message, error: Exception, now: datetime, using: str) -> 
 
 
 def _note_failure(message: Message, error: Exception, now: datetime, using: str) -> None:
+    """Writes nothing if this sender was taken for dead and another has claimed the message meanwhile."""
+    claimed = _unsent(message, using).filter(leased_until=message.leased_until)
     message.error = words_of(error)
     message.leased_until = None
     if is_permanent(error) or _is_out_of_time(message, now):
         message.gave_up_at = now
     else:
         message.next_attempt_at = now + RETRY_AFTER[min(message.attempts, len(RETRY_AFTER)) - 1]
-    _write(message, using, "error", "leased_until", "gave_up_at", "next_attempt_at")
+    _write(message, claimed, "error", "leased_until", "gave_up_at", "next_attempt_at")
 
 
 def _is_out_of_time(message: Message, now: datetime) -> bool:
     return now >= (message.retry_until or message.created_at + RETRY_FOR)
 
 
-def _write(message: Message, using: str, *fields: str) -> None:
-    """Does nothing if a sender that took this one for dead has sent it meanwhile."""
-    unsent = Message.objects.using(using).filter(pk=message.pk, sent_at=None)
-    unsent.update(**{field: getattr(message, field) for field in fields})
+def _unsent(message: Message, using: str) -> QuerySet[Message]:
+    """Its row; none if a sender that took this one for dead has sent it meanwhile."""
+    return Message.objects.using(using).filter(pk=message.pk, sent_at=None)
+
+
+def _write(message: Message, row: QuerySet[Message], *fields: str) -> None:
+    row.update(**{field: getattr(message, field) for field in fields})
 
 
 def _provider_id(email: EmailMultiAlternatives) -> str:

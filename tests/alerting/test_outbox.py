@@ -387,6 +387,40 @@ def test_a_sender_taken_for_dead_does_not_undo_what_another_has_sent(
     assert (message.sent_at, message.error, message.attempts) == (NOW, "", 2)
 
 
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), ValueError("no mail can have this")])
+def test_a_sender_taken_for_dead_leaves_the_message_to_the_one_that_claimed_it(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It fails while the other is still sending."""
+    later = NOW + 2 * LEASE
+
+    def be_overtaken() -> None:
+        assert outbox._claim(Message.objects.get(), later, database_alias())
+        raise error
+
+    monkeypatch.setattr(smtp.Watching, "look", be_overtaken)
+    send_by(smtp.Watching, settings)
+    owe_to(OPS)
+    dispatch(NOW)
+    message = Message.objects.get()
+    assert (message.leased_until, message.gave_up_at, message.error) == (later + LEASE, None, "")
+    assert dispatch(later).sent == (), "the claim holds"
+
+
+def test_what_a_sender_taken_for_dead_has_sent_after_all_is_no_longer_given_up(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_overtaken() -> None:
+        Message.objects.update(gave_up_at=NOW, error="refused", attempts=2, leased_until=None)
+
+    monkeypatch.setattr(smtp.Watching, "look", be_overtaken)
+    send_by(smtp.Watching, settings)
+    owe_to(OPS)
+    dispatch(NOW)
+    message = Message.objects.get()
+    assert (message.sent_at is not None, message.gave_up_at, message.error) == (True, None, "")
+
+
 def test_what_an_error_said_is_stored_cut_and_without_nul(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("\0" + "no " * WORDS_MAX)
