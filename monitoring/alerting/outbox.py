@@ -228,10 +228,13 @@ def try_again(now: datetime, using: str) -> None:
 
 
 def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message]:
-    """Makes these due at once and for another day, given up or not. Leaves out those already sent; returns the rest."""
+    """Makes these due at once and for another day, given up or not. Leaves out those already sent; returns the rest.
+
+    That the provider rejected them is forgotten: it may take them now.
+    """
     unsent = Message.objects.using(using).filter(pk__in=keys, sent_at=None)
     messages = list(unsent)
-    unsent.update(gave_up_at=None, next_attempt_at=now, retry_until=now + RETRY_FOR, attempts=0)
+    unsent.update(gave_up_at=None, rejected_at=None, next_attempt_at=now, retry_until=now + RETRY_FOR, attempts=0)
     return messages
 
 

@@ -61,9 +61,11 @@ def note_event(event: AnymailTrackingEvent, now: datetime) -> Message | None:
             message.provider_said = _words(event)
         if getattr(message, name) is None:
             setattr(message, name, at)
-        # Its sender may have died before it could record that: it need not go out again.
-        message.sent_at = message.sent_at or at
-        message.save(using=using, update_fields=[name, "provider_said", "sent_at"])
+        was_refused = message.gave_up_at and name == "rejected_at"
+        if message.sent_at is None and not was_refused:
+            # Its sender may have died before it could record that: it need not go out again.
+            message.sent_at, message.gave_up_at = at, None
+        message.save(using=using, update_fields=[name, "provider_said", "sent_at", "gave_up_at"])
     return message
 
 

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 from anymail.signals import AnymailTrackingEvent, EventType
 
+from monitoring.alerting.outbox import dispatch, send_again
 from monitoring.alerting.states import MessageState, state_of
 from monitoring.alerting.tracking import NOTED_AS, SAID_MAX, note_event
-from monitoring.models import Message
+from monitoring.models import Message, database_alias
 from tests.factories import NOW, ago
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,22 @@ def test_an_event_that_comes_before_the_providers_id_was_noted_is_known_by_ours(
 def test_what_was_taken_before_its_sender_died_need_not_go_out_again() -> None:
     message = make_message(provider_id="", sent_at=None, attempts=1, leased_until=NOW + timedelta(minutes=5))
     assert heard(make_event(metadata={"monitoring_message": str(message.pk)})).sent_at == NOW
+
+
+@pytest.mark.parametrize("kind", [EventType.REJECTED, EventType.FAILED])
+def test_what_was_given_up_and_is_then_said_to_be_rejected_can_be_sent_again(kind: str) -> None:
+    message = make_message(provider_id="", sent_at=None, attempts=1, gave_up_at=NOW, error="refused")
+    message = heard(make_event(kind, metadata={"monitoring_message": str(message.pk)}))
+    assert (state_of(message), message.rejected_at) == (MessageState.GIVEN_UP, NOW)
+    send_again([message.pk], NOW, database_alias())
+    dispatch(NOW)
+    assert state_of(Message.objects.get()) is MessageState.SENT
+
+
+def test_what_was_given_up_and_is_then_said_to_have_arrived_is_not_given_up() -> None:
+    message = make_message(provider_id="", sent_at=None, attempts=1, gave_up_at=NOW, error="no answer")
+    message = heard(make_event(metadata={"monitoring_message": str(message.pk)}))
+    assert (state_of(message), message.gave_up_at) == (MessageState.DELIVERED, None)
 
 
 def test_nobody_tells_of_a_mail_that_was_never_tried() -> None:
