@@ -6,6 +6,7 @@ Development Guidelines, "Plugin Return Codes". `CommandError.returncode` carries
 
 import argparse
 import csv
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper, SystemCheckError
 from django.db import Error as DatabaseError
 
 from monitoring.alerting.words import written_time
@@ -70,13 +71,20 @@ class PluginCommand(BaseCommand):
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
-        for stream in (sys.stdout, sys.stderr):
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # it was closed when Python started, as by `>&-`
+                stream = open(os.devnull, "w")  # noqa: SIM115 # for as long as the process lives
+                setattr(sys, name, stream)
+                setattr(self, name, OutputWrapper(stream))
             if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not stop a command
                 stream.reconfigure(errors="backslashreplace")
         try:
             super().run_from_argv(argv)
-        except BrokenPipeError:  # such as `head`, which has seen enough
-            sys.exit(UNKNOWN)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ENOSPC):
+                raise
+            _end_unread(error)
         finally:
             for stream in (sys.stdout, sys.stderr):
                 _flush_quietly(stream)
@@ -121,8 +129,26 @@ def _flush_quietly(stream: TextIO) -> None:
     """Python flushes once more when it ends, and would complain that nobody reads."""
     try:
         stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        _forget(stream)
+        if error.errno != errno.EPIPE:  # else the command has come to its end, and its reader had seen enough
+            _end_unread(error)
+
+
+def _end_unread(error: OSError) -> NoReturn:
+    """Whoever stopped reading, such as `head`, needs no word."""
+    _forget(sys.stdout)
+    if error.errno != errno.EPIPE:
+        try:
+            sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
+            sys.stderr.flush()
+        except OSError:
+            _forget(sys.stderr)
+    sys.exit(UNKNOWN)
+
+
+def _forget(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _why_not_queried(error: DatabaseError) -> str:

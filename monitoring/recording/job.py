@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TextIO
 
 from monitoring.recording.code import Run
 from monitoring.recording.order import instant
@@ -96,7 +97,9 @@ class _Job:
     def start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         try:
             # Files opened for the job, such as a lock, stay open in it; those that Python opens are not inherited.
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=False)
+            process = subprocess.Popen(
+                command, stdin=_stdin(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=False
+            )
         except FileNotFoundError as error:
             raise CannotStart(f"{command[0]}: command not found", NOT_FOUND) from error
         except (OSError, ValueError) as error:
@@ -122,7 +125,7 @@ class _Job:
             selector.register(wakeup, selectors.EVENT_READ)
             for stream, ours in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 if stream:
-                    selector.register(stream, selectors.EVENT_READ, data=ours.fileno())
+                    selector.register(stream, selectors.EVENT_READ, data=_file(ours))
             has_ended = False
             while not has_ended or (len(selector.get_map()) > 1 and not self._is_left):
                 self._pass_on(selector, None)
@@ -156,10 +159,20 @@ def _write_all(file: int, chunk: bytes) -> bool:
     return True
 
 
+def _stdin() -> int | None:
+    """Ours, or nothing if we were started without one: another file may have its number by now."""
+    return None if sys.stdin else subprocess.DEVNULL
+
+
+def _file(stream: TextIO | None) -> int:
+    """What the stream writes to, or a file that forgets if we were started without the stream."""
+    return stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
+
+
 def _is_from_terminal(number: int) -> bool:
     """Whether the job got the signal too: Ctrl-C goes to every process in the terminal's foreground."""
-    with suppress(OSError):
-        return number == signal.SIGINT and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    with suppress(OSError), open("/dev/tty", "rb") as terminal:
+        return number == signal.SIGINT and os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     return False
 
 
@@ -174,7 +187,8 @@ def _signals_passed_on(job: _Job) -> Iterator[int]:
     os.set_blocking(waker, False)
     wanted = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, lambda number, _: job.tell(number)) for number in wanted}
-    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+    if callable(handler := signal.signal(signal.SIGCHLD, lambda *_: None)):
+        before[signal.SIGCHLD] = handler  # else ours stays: Python complains of a late signal that finds no handler
     waker_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     try:
         yield wakeup

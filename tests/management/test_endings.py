@@ -43,6 +43,29 @@ def test_if_nobody_reads_its_output_a_command_ends_without_a_word(
     assert (done.returncode, done.stderr) == (code, "")
 
 
+@pytest.mark.parametrize(("args", "code"), [("list_status", 0), ("check_task_status --self", 2)])
+def test_a_command_that_was_started_without_its_streams_ends_as_ever(site: Site, args: str, code: int) -> None:
+    for closed, is_silent in (("<&- >&- 2>&-", True), (">&-", True), ("2>&-", False)):
+        done = _shell(site, f"{args} {closed}")
+        assert (done.returncode, done.stdout == "", done.stderr) == (code, is_silent, ""), closed
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_if_its_output_cannot_be_written_a_command_says_so_and_ends_with_3(
+    site: Site, buffering: dict[str, str]
+) -> None:
+    done = _shell(site, "check_task_status --self > /dev/full", **buffering)
+    assert (done.returncode, done.stderr) == (3, "Error: the output cannot be written: No space left on device\n")
+    assert _shell(site, "list_status > /dev/full 2>&1", **buffering).returncode == 3
+
+
+def _shell(site: Site, args: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    script = f"{sys.executable} manage.py {args}"
+    return subprocess.run(
+        script, shell=True, cwd=ROOT, env=site.environment | environment, capture_output=True, text=True, check=False
+    )
+
+
 def test_an_error_is_said_in_a_sentence_after_the_word_error(site: Site) -> None:
     called = site.manage("preview_alert", "--to=foo")
     assert (called.code, called.said) == (3, "Error: --to: 'foo' is not an e-mail address\n")

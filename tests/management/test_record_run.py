@@ -1,12 +1,14 @@
 """Real commands in real processes, with real signals, and databases that hang, go away and come back."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -149,6 +151,8 @@ def test_a_command_that_is_not_found_is_a_failed_run(record: Recorder) -> None:
 def test_a_command_that_cannot_be_executed_is_a_failed_run(tmp_path: Path) -> None:
     assert call("backup", "--", str(tmp_path)) == 126
     assert run().errors == f"{tmp_path}: cannot be executed: Permission denied"
+    # The end of what should have become the command may be noticed late, by another thread; its signal finds a handler.
+    assert callable(signal.getsignal(signal.SIGCHLD))
 
 
 @pytest.mark.parametrize("name", ["", "  "])
@@ -231,6 +235,47 @@ def test_when_nobody_reads_its_output_the_job_learns_that(record: Recorder) -> N
         process.wait(20)
     assert process.returncode == 128 + signal.SIGPIPE
     assert run().errors.startswith("Ended by signal 13 (SIGPIPE)")
+
+
+def test_without_streams_of_its_own_it_records_output_and_end_and_passes_signals_on(record: Recorder) -> None:
+    """The numbers of closed files are given to the next ones that are opened, which must not get the output."""
+    script = "trap 'echo interrupted; exit 7' INT; echo ready; cat; echo err >&2; while :; do sleep 0.05; done"
+    closed = f'exec "{sys.executable}" manage.py record_run backup -- sh -c "$0" <&- >&- 2>&-'
+    process = subprocess.Popen(["sh", "-c", closed, script], cwd=ROOT, env=record.environment, preexec_fn=_heed_signals)
+    wait_for(lambda: BackgroundTask.objects.filter(status="Running").exists())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 7
+    assert run().errors == "Exit status 7; the end of its output:\nready\nerr\ninterrupted"
+
+
+def test_ctrl_c_reaches_the_job_once_though_its_input_is_no_terminal(record: Recorder, tmp_path: Path) -> None:
+    """The terminal sends it to the job too."""
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: os.write(1, b'interrupted\\n'))\n"
+        "os.write(1, b'ready\\n')\n"
+        "while os.path.exists('on'): time.sleep(0.05)"
+    )
+    on = tmp_path / "on"
+    on.touch()
+    ours, terminal = os.openpty()
+
+    def become_its_foreground() -> None:
+        _heed_signals()
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    command = ("backup", "--", "env", f"--chdir={tmp_path}", sys.executable, "-c", code)
+    with record.start(*command, preexec_fn=become_its_foreground) as process:
+        os.close(terminal)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        os.write(ours, b"\3")
+        assert process.stdout.readline() == b"interrupted\n"
+        on.unlink()
+        assert process.stdout.read() == b""
+    os.close(ours)
+    assert process.returncode == 0
 
 
 def test_a_database_that_is_away_stops_no_job_and_gets_its_run_from_the_next(record: Recorder, tmp_path: Path) -> None:
