@@ -14,6 +14,15 @@ NOW = datetime(2026, 11, 22, 8, 35, tzinfo=UTC)
 _ids = count(1)
 
 
+class Wordless(Exception):
+    """An error of others' code that fails to say what it is about."""
+
+    def __str__(self) -> str:
+        raise AttributeError("response")
+
+    __repr__ = __str__
+
+
 def ago(**span: float) -> datetime:
     return NOW - timedelta(**span)
 

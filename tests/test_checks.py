@@ -24,7 +24,7 @@ from monitoring.checks import (
 from monitoring.models import Monitor
 from monitoring.tick import tick
 from project import mailurl
-from tests.factories import NOW, make_monitor
+from tests.factories import NOW, Wordless, make_monitor
 from tests.smtp import send_through, use
 
 pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it can do
@@ -164,14 +164,24 @@ def test_a_database_that_is_away_is_an_error_and_only_that() -> None:
     assert check_database_answers(databases=["elsewhere"]) == []
 
 
-def test_a_queue_that_is_away_is_a_warning_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionError("connection refused"), "ConnectionError: connection refused"),
+        (Wordless(), "Wordless: it cannot be put into words"),
+    ],
+    ids=["refused", "wordless"],
+)
+def test_a_queue_that_is_away_is_a_warning_that_says_why(
+    error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails() -> int:
-        raise ConnectionError("connection refused")
+        raise error
 
     assert found_in_the_database("monitoring.W010") == []
     monkeypatch.setattr(HUEY, "pending_count", fails)
     (warning,) = found_in_the_database("monitoring.W010")
-    assert warning.msg == "Huey's queue does not answer: ConnectionError: connection refused"
+    assert warning.msg == f"Huey's queue does not answer: {why}"
     assert check_queue_answers(databases=["elsewhere"]) == []
 
 

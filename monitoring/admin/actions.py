@@ -25,7 +25,7 @@ from monitoring.telling import preview
 from monitoring.tick import Judged, Round, check_monitors, judge
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import facts_of
-from monitoring.values.text import one_line
+from monitoring.values.text import one_line, said
 
 logger = logging.getLogger("monitoring")
 
@@ -117,7 +117,7 @@ def send_test(page: Any, request: HttpRequest, queryset: QuerySet[Monitor]) -> N
             send_trial(render(shown.facts, shown.evidence, SAMPLE if shown.is_sample else ""), address)
         except Exception as error:  # whatever the mail server says is shown to the user who asked
             logger.exception("The test alert of %s could not be sent", one_line(str(monitor)))
-            text = f"The test alert of {monitor} could not be sent to {address}: {error}"
+            text = f"The test alert of {monitor} could not be sent to {address}: {said(error)}"
             page.message_user(request, text, messages.ERROR)
             break
         sent.append(monitor)

@@ -16,7 +16,7 @@ from anymail.exceptions import (
     AnymailRecipientsRefused,
 )
 
-from monitoring.values.text import head, storable
+from monitoring.values.text import head, said, storable
 
 WORDS_MAX = 2_000  # characters
 
@@ -65,10 +65,10 @@ def is_permanent(error: Exception) -> bool:
 
 def words_of(error: Exception) -> str:
     """What the server or the provider said, fit to be stored."""
-    said = f"{type(error).__name__}: {error}"
+    words = f"{type(error).__name__}: {said(error)}"
     if isinstance(error, AnymailRecipientsRefused) and error.response is not None:
-        said = f"{said}\n{getattr(error.response, 'text', error.response)}"  # the error itself does not say why
-    return head(storable(said), WORDS_MAX)
+        words = f"{words}\n{getattr(error.response, 'text', error.response)}"  # the error itself does not say why
+    return head(storable(words), WORDS_MAX)
 
 
 def _is_refusal(code: int) -> bool:

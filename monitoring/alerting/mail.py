@@ -20,7 +20,7 @@ from monitoring.alerting.variables import template_context
 from monitoring.alerting.words import zone_of
 from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import Facts
-from monitoring.values.text import head, one_line, storable
+from monitoring.values.text import head, one_line, said, storable
 
 logger = logging.getLogger("monitoring")
 
@@ -74,7 +74,7 @@ def _render_part(template: str, context: dict[str, Any]) -> str:
         return rendered
     except Exception as error:  # whatever a project's own template does, the alert goes out
         logger.exception("The template %s could not be rendered; the built-in one takes its place", template)
-        notice = head(one_line(f"{template} could not be rendered: {type(error).__name__}: {error}"), 300)
+        notice = head(one_line(f"{template} could not be rendered: {type(error).__name__}: {said(error)}"), 300)
         return _built_in_engine().get_template(template).render(Context({**context, "template_error": notice}))
 
 

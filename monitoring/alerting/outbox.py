@@ -20,7 +20,7 @@ from monitoring.alerting.mail import render
 from monitoring.alerting.states import MessageState, in_state
 from monitoring.models import Message, database_alias
 from monitoring.values.facts import Facts
-from monitoring.values.text import head, one_line, storable
+from monitoring.values.text import head, one_line, said, storable
 
 logger = logging.getLogger("monitoring")
 
@@ -176,7 +176,7 @@ def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
 def _not_sent(message: Message, error: Exception, now: datetime, using: str) -> None:
     _note_failure(message, error, now, using)
     event = {"event": "mail-given-up" if message.gave_up_at else "mail-failed", "mail": message.pk}
-    logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(str(error)), extra=event)
+    logger.warning("Not sent to %s: %s: %s", message.address, message.subject, one_line(said(error)), extra=event)
 
 
 def _note_failure(message: Message, error: Exception, now: datetime, using: str) -> None:
@@ -239,6 +239,10 @@ def send_again(keys: Collection[int], now: datetime, using: str) -> list[Message
 
 
 def log_undeliverable(facts: Facts) -> None:
-    """Writes the whole mail to the error log, since it can go nowhere else."""
-    words = render(facts)
+    """Writes the whole mail to the error log, since it can go nowhere else. Never raises."""
+    try:
+        words = render(facts)
+    except Exception:
+        logger.exception("Nobody to tell, and no mail can be made for the task %r", facts.task_name)
+        return
     logger.error("Nobody to tell, so the mail stands here\nSubject: %s\n\n%s", words.subject, words.text)

@@ -9,6 +9,7 @@ from django.db.models import F
 
 from monitoring.checking.probe import ALL, Filter
 from monitoring.values.context_model import ContextModel, find_context_model
+from monitoring.values.text import one_line, said
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -121,7 +122,8 @@ def _built(context: ContextModel, with_type: bool, using: str) -> Filter:
     except Error:
         raise
     except Exception as error:  # a base manager is the host's code
-        raise LookupError(f"no query for rows of {model._meta.label} can be built: {error!r}") from error
+        why = one_line(f"{type(error).__name__}: {said(error)}")
+        raise LookupError(f"no query for rows of {model._meta.label} can be built: {why}") from error
     # Not EXISTS: PostgreSQL may turn that into a join and sort it. This it evaluates run by run, newest first.
     instance_of_run = f"SELECT TRUE FROM ({sql}) AS instance WHERE {_is_key(model, using)}"
     if with_type:

@@ -41,7 +41,7 @@ from monitoring.recording.privacy import is_simple, written_error, written_reaso
 from monitoring.recording.workers import waiting_runs
 from monitoring.recording.writer import answer_for_runs, close, flush, not_recorded, note, observe
 from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunEvent, RunStatus
-from monitoring.values.text import one_line, storable, storable_name
+from monitoring.values.text import one_line, said, storable, storable_name
 
 SIGNALS = {
     huey_signals.SIGNAL_ENQUEUED: Meaning(RunStatus.QUEUED),
@@ -199,7 +199,7 @@ def queue_problem(huey: Huey = HUEY) -> str:
     try:
         huey.pending_count()
     except Exception as error:  # each of Huey's storages raises its own
-        return one_line(f"{type(error).__name__}: {error}")
+        return one_line(f"{type(error).__name__}: {said(error)}")
     return ""
 
 

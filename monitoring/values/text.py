@@ -52,6 +52,14 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(one_line, text.split("\n")))
 
 
+def said(error: BaseException) -> str:
+    """The error's own words. Never raises: one that others' code raised may fail to say anything."""
+    try:
+        return str(error)
+    except Exception:
+        return "it cannot be put into words"
+
+
 def sentence(text: str) -> str:
     """With a capital letter and a full stop: for a page what a terminal prints after a colon."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

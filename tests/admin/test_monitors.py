@@ -24,7 +24,7 @@ from monitoring.models.monitor import DEPENDENTS_MAX
 from monitoring.tick import check_monitors, tick
 from tests.admin.people import logged_in, staff
 from tests.app.models import Warehouse
-from tests.factories import make_run
+from tests.factories import Wordless, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -778,14 +778,24 @@ def test_a_test_alert_for_somebody_without_an_address_is_refused_kindly(client: 
     assert mail.outbox == []
 
 
-def test_a_test_alert_that_cannot_be_sent_says_why(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionRefusedError("nobody listens there"), "nobody listens there"),
+        (Wordless(), "it cannot be put into words"),
+    ],
+    ids=["refused", "wordless"],
+)
+def test_a_test_alert_that_cannot_be_sent_says_why(
+    error: Exception, why: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: Any) -> None:
-        raise ConnectionRefusedError("nobody listens there")
+        raise error
 
     monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
     monitor = make_monitor()
     page = act(client, "send_test", monitor)
-    assert "The test alert of Daily report could not be sent to ada@example.com: nobody listens there" in said(page)
+    assert f"The test alert of Daily report could not be sent to ada@example.com: {why}" in said(page)
     assert logged(monitor) == []
 
 

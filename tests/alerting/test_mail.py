@@ -23,7 +23,7 @@ from monitoring.values.evidence import NOTHING, Evidence
 from monitoring.values.facts import NO_EXECUTION, NOT_JUDGED, AlertKind, Facts
 from tests.alerting.overriding import ALERT_HTML, ALERT_TEXT, DIGEST_HTML
 from tests.alerting.reading import element, lines_of_html, lines_of_text, rows_of_html, words_of_html
-from tests.factories import NOW, ago, make_facts
+from tests.factories import NOW, Wordless, ago, make_facts
 
 BUILT_IN = Path(monitoring.__file__).parent / "templates"
 LINE_MAX = 998  # octets; RFC 5322, 2.1.1
@@ -283,6 +283,15 @@ def test_a_template_that_raises_midway_is_not_sent_by_half(happening: Any) -> No
     notice = f"{ALERT_HTML} could not be rendered: ValueError: no </p> Bcc: all@example.com"
     assert notice in words_of_html(mail.html)
     assert "&lt;/p&gt;" in mail.html
+
+
+def test_a_template_whose_error_cannot_be_put_into_words_gives_way_too(happening: Any) -> None:
+    def fail() -> None:
+        raise Wordless
+
+    happening(fail)
+    notice = f"{ALERT_HTML} could not be rendered: Wordless: it cannot be put into words"
+    assert notice in words_of_html(render(make_facts()).html)
 
 
 def test_a_broken_digest_template_gives_way_too(project_template: ProjectTemplate) -> None:

@@ -21,9 +21,9 @@ from monitoring.alerting.outbox import (
 )
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.models import Alert, Delivery, Message, database_alias
-from monitoring.values.facts import AlertKind
+from monitoring.values.facts import AlertKind, Facts
 from tests import smtp
-from tests.factories import NOW, make_facts
+from tests.factories import NOW, Wordless, make_facts
 from tests.smtp import MailServer, send_by, send_through
 
 pytestmark = pytest.mark.django_db
@@ -470,6 +470,19 @@ def test_two_dispatches_at_once_send_each_mail_once(server: MailServer, monitori
     assert not Message.objects.filter(sent_at=None).exists()
 
 
+def test_an_error_that_cannot_be_put_into_words_holds_up_no_other_mail(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise Wordless
+
+    monkeypatch.setattr(smtp.Watching, "look", fail)
+    send_by(smtp.Watching, settings)
+    owe_to(OPS, "dev@example.com")
+    assert len(dispatch(NOW).failed) == 2
+    assert set(Message.objects.values_list("error", flat=True)) == {"Wordless: it cannot be put into words"}
+
+
 # Nobody to tell
 
 
@@ -483,6 +496,19 @@ def test_the_whole_mail_of_an_undeliverable_alert_is_in_the_error_log(
     assert (record.name, record.levelno) == ("monitoring", logging.ERROR)
     mail = render(facts)
     assert f"Subject: {mail.subject}\n\n{mail.text}" in record.getMessage()
+
+
+def test_an_undeliverable_alert_that_no_mail_can_be_made_of_is_named_in_the_error_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(facts: Facts) -> None:
+        raise Wordless
+
+    monkeypatch.setattr(outbox, "render", fail)
+    log_undeliverable(make_facts())
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "Nobody to tell, and no mail can be made for the task 'daily_report'"
 
 
 @pytest.mark.parametrize("meanwhile", [{"sent_at": NOW}, {"leased_until": NOW + outbox.LEASE}, {"attempts": 1}])

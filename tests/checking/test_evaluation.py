@@ -15,7 +15,7 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.text import storable_name
 from project.demo.models import IngestorSession
 from tests.app.models import Customer
-from tests.factories import NOW, ago, make_expectation, make_run
+from tests.factories import NOW, Wordless, ago, make_expectation, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -499,14 +499,20 @@ class Broken(models.Manager):
         return self.change(super().get_queryset())
 
 
+def wordless(rows: Any) -> None:
+    raise Wordless
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda rows: rows.filter(tenant=1), "FieldError("),
-        (lambda rows: rows.filter(pk="seven"), "ValueError("),
-        (lambda rows: rows.of_this_tenant(), "AttributeError("),
-        (lambda rows: {}["tenant"], "KeyError('tenant')"),
-        (lambda rows: rows.none(), "EmptyResultSet("),
+        (lambda rows: rows.filter(tenant=1), "FieldError: "),
+        (lambda rows: rows.filter(pk="seven"), "ValueError: "),
+        (lambda rows: rows.of_this_tenant(), "AttributeError: "),
+        (lambda rows: {}["tenant"], "KeyError: 'tenant'"),
+        (lambda rows: int("a\nb", base=40), "ValueError: "),
+        (lambda rows: rows.none(), "EmptyResultSet: "),
+        (wordless, "Wordless: it cannot be put into words"),
     ],
 )
 @pytest.mark.parametrize("context_type", [None, "Hourly"])

@@ -15,8 +15,9 @@ from monitoring.management.commands.preview_alert import KINDS
 from monitoring.models import Alert, Delivery, Incident, Message, Monitor, MonitorState
 from monitoring.values.facts import AlertKind
 from monitoring.values.run_event import RunStatus
+from tests.alerting import overriding
 from tests.alerting.overriding import ALERT_HTML, override
-from tests.factories import NOW, ago, make_expectation, make_monitor, make_run
+from tests.factories import NOW, Wordless, ago, make_expectation, make_monitor, make_run
 from tests.management.calling import call
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +51,31 @@ def test_a_broken_template_is_one_line_beside_the_built_in_mail(
     assert (called.code, caplog.records) == (0, [])
     assert line.startswith(f"The template {ALERT_HTML} could not be rendered; the built-in one takes its place: Templ")
     assert "Subject: [ALERT] data_collection Status Check Failed" in called.out
+
+
+def test_errors_that_cannot_be_put_into_words_are_told_too(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise Wordless
+
+    monkeypatch.setattr(overriding, "happens", fail)
+    override(settings, tmp_path, ALERT_HTML, "{% load overriding %}{% happen %}")
+    called = call("preview_alert", "--kind=mismatch")
+    assert (called.code, called.said.splitlines()) == (
+        0,
+        [
+            f"The template {ALERT_HTML} could not be rendered; the built-in one takes its place: "
+            "Wordless: it cannot be put into words"
+        ],
+    )
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", fail)
+    called = call("preview_alert", "--kind=mismatch", to="me@example.com")
+    assert (called.code, called.said) == (
+        3,
+        "'[ALERT] data_collection Status Check Failed' could not be sent to me@example.com: "
+        "it cannot be put into words",
+    )
 
 
 def test_html_is_the_mail_as_a_browser_shows_it() -> None:

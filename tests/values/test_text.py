@@ -2,7 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.values.text import NAME_MAX, error_line, head, one_line, plain_lines, storable, storable_name, tail
+from monitoring.values.text import (
+    NAME_MAX,
+    error_line,
+    head,
+    one_line,
+    plain_lines,
+    said,
+    storable,
+    storable_name,
+    tail,
+)
+from tests.factories import Wordless
 
 _any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -78,6 +89,11 @@ def test_one_line_is_one_line(text: str) -> None:
     assert len(line) == len(text)
     assert line.encode()[:1] != b"\n"
     assert one_line(line) == line
+
+
+def test_an_error_that_cannot_be_put_into_words_raises_no_other() -> None:
+    assert said(ValueError("no key")) == "no key"
+    assert said(Wordless()) == "it cannot be put into words"
 
 
 def test_plain_lines_are_lines_still() -> None:

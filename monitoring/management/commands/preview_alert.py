@@ -20,7 +20,7 @@ from monitoring.models import Monitor, database_now
 from monitoring.telling import Preview, preview
 from monitoring.tick import judge_monitors
 from monitoring.values.facts import AlertKind, facts_of
-from monitoring.values.text import one_line, plain_lines
+from monitoring.values.text import one_line, plain_lines, said
 
 logger = logging.getLogger("monitoring")
 
@@ -95,7 +95,7 @@ class Command(PluginCommand):
             try:
                 send_trial(mail, address)
             except Exception as error:
-                raise CouldNotTell(f"{mail.subject!r} could not be sent to {address}: {error}") from error
+                raise CouldNotTell(f"{mail.subject!r} could not be sent to {address}: {said(error)}") from error
             self.stdout.write(one_line(f"Sent to {address}: {PREFIX}{mail.subject}"))
 
     def _write(self, mails: dict[str, Mail], format: str, folder: Path) -> None:
@@ -115,18 +115,18 @@ class Command(PluginCommand):
 @contextlib.contextmanager
 def _told_briefly() -> Iterator[list[str]]:
     """What is logged meanwhile of templates that cannot be rendered, as lines: the traceback is of Django's engine."""
-    said: list[str] = []
+    problems: list[str] = []
 
     def take(record: logging.LogRecord) -> bool:
-        if not record.exc_info:
+        error = record.exc_info and record.exc_info[1]
+        if not error:
             return True
-        error = record.exc_info[1]
-        said.append(one_line(f"{record.getMessage()}: {type(error).__name__}: {error}"))
+        problems.append(one_line(f"{record.getMessage()}: {type(error).__name__}: {said(error)}"))
         return False
 
     logger.addFilter(take)
     try:
-        yield said
+        yield problems
     finally:
         logger.removeFilter(take)
 
