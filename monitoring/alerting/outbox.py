@@ -71,16 +71,21 @@ class Line:
     def __init__(self) -> None:
         self._backend: Any = None
 
-    def send(self, email: EmailMultiAlternatives) -> None:
-        """Raises whatever the mail backend raises, and NothingSent if it sent nothing and raised nothing."""
+    def send(self, email: EmailMultiAlternatives) -> EmailMultiAlternatives:
+        """Returns the mail as it was sent: bare if the provider can carry it only so.
+
+        Raises whatever the mail backend raises, and NothingSent if it sent nothing and raised nothing.
+        """
         self._backend = self._backend or mail_backend()
         self._backend.open()
         try:
             sent = self._backend.send_messages([email])
         except AnymailUnsupportedFeature:
-            sent = self._backend.send_messages([bare(email)])
+            email = bare(email)
+            sent = self._backend.send_messages([email])
         if sent == 0:  # None is fine: not every backend counts
             raise NothingSent
+        return email
 
     def close(self) -> None:
         """Also called after an error, which may leave the connection in any state: the next mail opens a new one."""
@@ -160,8 +165,7 @@ def _claim(message: Message, now: datetime, using: str) -> bool:
 def _send(message: Message, line: Line, turn: Turn, using: str) -> bool:
     began_at = turn.now
     try:
-        email = envelope(message)
-        line.send(email)
+        email = line.send(envelope(message))
     except Exception as error:  # a failure of one address never affects another
         line.close()
         turn.wasted += turn.now - began_at

@@ -370,6 +370,13 @@ def test_a_backend_that_sends_nothing_and_says_nothing_has_not_sent(
     assert Message.objects.get().error == "NothingSent: the mail backend says that it sent nothing"
 
 
+def test_a_backend_that_does_not_count_has_sent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp.Watching, "send_messages", lambda self, messages: None)
+    send_by(smtp.Watching, settings)
+    owe_to(OPS)
+    assert len(dispatch(NOW).sent) == 1
+
+
 def test_a_sender_taken_for_dead_does_not_undo_what_another_has_sent(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from anymail.exceptions import AnymailRecipientsRefused, AnymailUnsupportedFeature
+from anymail.exceptions import AnymailRecipientsRefused
 from django.core import mail as django_mail
 
 from monitoring.alerting.outbox import RETRY_AFTER, dispatch, send_again
@@ -16,7 +16,7 @@ from tests import provider as providers
 from tests import smtp
 from tests.factories import NOW, make_facts
 from tests.provider import Provider
-from tests.smtp import send_by, send_through
+from tests.smtp import Plain, send_by, send_through
 
 pytestmark = pytest.mark.django_db
 
@@ -111,17 +111,6 @@ def test_an_address_that_the_provider_rejects_at_once_is_given_up(settings: Any)
     assert message.error == "AnymailRecipientsRefused: All message recipients were rejected or invalid"
 
 
-class Plain(smtp.Watching):
-    """A provider that can carry the words alone, and says so as Anymail does."""
-
-    def send_messages(self, messages: Any) -> int:
-        for message in messages:
-            if message.extra_headers or hasattr(message, "tags"):
-                raise AnymailUnsupportedFeature("extra_headers")
-            django_mail.outbox.append(message)
-        return len(messages)
-
-
 def test_a_provider_that_can_carry_the_words_alone_gets_these(settings: Any) -> None:
     send_by(Plain, settings)
     owe_to(OPS)
@@ -130,3 +119,4 @@ def test_a_provider_that_can_carry_the_words_alone_gets_these(settings: Any) -> 
     message = Message.objects.get()
     assert (email.to, email.subject, email.body) == ([OPS], message.subject, message.text)
     assert email.alternatives[0][0] == message.html
+    assert message.provider_id == "<bare@mg.example.org>"
