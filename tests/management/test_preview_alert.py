@@ -19,6 +19,7 @@ from tests.alerting import overriding
 from tests.alerting.overriding import ALERT_HTML, override
 from tests.factories import NOW, Wordless, ago, make_expectation, make_monitor, make_run
 from tests.management.calling import call
+from tests.smtp import Plain, Watching, send_by
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +112,23 @@ def test_to_sends_to_that_address_alone_and_owes_nothing() -> None:
     assert [message.to for message in mail.outbox] == [["me@example.com"]]
     assert mail.outbox[0].subject == "[TEST] [ALERT] data_collection Status Check Failed"
     assert (Alert.objects.count(), Message.objects.count()) == (0, 0)
+
+
+def test_what_a_provider_can_carry_only_bare_is_sent_so(settings: Any) -> None:
+    send_by(Plain, settings)
+    preview("--kind=mismatch", to="me@example.com")
+    assert [message.to for message in mail.outbox] == [["me@example.com"]]
+
+
+def test_what_the_mail_backend_did_not_send_is_not_called_sent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watching, "send_messages", lambda self, messages: 0)
+    send_by(Watching, settings)
+    called = call("preview_alert", "--kind=mismatch", to="me@example.com")
+    assert (called.code, called.out) == (3, "")
+    assert called.said == (
+        "'[ALERT] data_collection Status Check Failed' could not be sent to me@example.com: "
+        "the mail backend says that it sent nothing"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
