@@ -1,9 +1,11 @@
 """What a provider reports about a mail that it accepted. Anymail reads the reports and checks who sent them."""
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import idna
 from anymail.signals import AnymailTrackingEvent, EventType, tracking
 from django.db import transaction
 
@@ -80,8 +82,16 @@ def _message_of(event: AnymailTrackingEvent, using: str) -> Message | None:
     message = messages.filter(provider_id=storable(event.message_id)).first() if event.message_id else None
     if message is None and ours.isascii() and ours.isdecimal() and len(ours) <= 18:
         message = messages.filter(pk=int(ours), provider_id="", attempts__gt=0).first()
-    is_theirs = message and (event.recipient or "").lower() != message.address.lower()
+    is_theirs = message and _comparable(event.recipient or "") != _comparable(message.address)
     return None if is_theirs else message
+
+
+def _comparable(address: str) -> str:
+    """In small letters, its domain in ASCII as Anymail encodes it (IDNA 2008), if that can be."""
+    local, at, domain = address.rpartition("@")
+    with contextlib.suppress(UnicodeError):
+        domain = idna.encode(domain, uts46=True).decode()
+    return f"{local}{at}{domain}".lower()
 
 
 def _words(event: AnymailTrackingEvent) -> str:

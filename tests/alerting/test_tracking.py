@@ -146,3 +146,23 @@ def test_what_others_send_through_the_same_account_is_not_ours(foreign: dict[str
 def test_an_address_is_the_same_in_whatever_case_the_provider_writes_it() -> None:
     make_message()
     assert heard(make_event(recipient="OPS@Example.com")).delivered_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ops@münchen.example", "ops@xn--mnchen-3ya.example"),
+        ("ops@xn--mnchen-3ya.example", "ops@München.example"),
+        ("ops@straße.example", "ops@xn--strae-oqa.example"),
+        ("wächter@münchen.example", "Wächter@xn--mnchen-3ya.example"),
+        ("ops@mail_in.example", "ops@Mail_In.example"),
+    ],
+)
+def test_a_domain_is_the_same_in_ascii_and_in_its_own_letters(address: str, told: str) -> None:
+    make_message(address=address)
+    assert heard(make_event(recipient=told)).delivered_at == NOW
+
+
+def test_domains_that_only_the_older_encoding_makes_one_are_two() -> None:
+    make_message(address="ops@straße.example")
+    assert heard(make_event(recipient="ops@strasse.example")).delivered_at is None
