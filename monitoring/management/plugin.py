@@ -68,6 +68,7 @@ class PluginCommand(BaseCommand):
             raise CouldNotTell(message)
 
         parser.error = refuse  # type: ignore[method-assign] # argparse would end with 2, which means "critical"
+        self._parser = parser
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -104,6 +105,7 @@ class PluginCommand(BaseCommand):
             sys.exit(error.returncode)
 
     def _execute(self, *args: Any, **options: Any) -> str | None:
+        self._refuse_unknown(options)
         try:
             return super().execute(*args, **options)
         except ConfigError as error:
@@ -116,6 +118,15 @@ class PluginCommand(BaseCommand):
             if error.returncode == WARNING:  # which is Django's default
                 error.returncode = UNKNOWN
             raise
+
+    def _refuse_unknown(self, options: dict[str, Any]) -> None:
+        """What is none of an option's choices: the command line refuses it, `call_command` would take anything."""
+        for action in self._parser._actions:
+            if action.choices and (given := options[action.dest]) != action.default:
+                try:
+                    self._parser._check_value(action, given)
+                except argparse.ArgumentError as error:
+                    raise CouldNotTell(str(error)) from None
 
     def print_table(self, rows: Sequence[Sequence[str]]) -> None:
         for cells in columns(rows):

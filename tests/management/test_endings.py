@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.management.calling import ROOT, Site
+from tests.management.calling import ROOT, Site, call
 
 CONFIG = '{"daily_report": {"expected_statuses": ["Completed"], "notify_to": ["ops@example.com"]}}'
 
@@ -116,3 +116,19 @@ def test_bad_usage_ends_with_3(tmp_path: Path, command: list[str]) -> None:
     assert (called.code, called.out) == (3, "")
     assert called.said.startswith("usage: manage.py ")
     assert "\nError: " in called.said
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("preview_alert", "kind"),
+        ("preview_alert", "format"),
+        ("list_status", "format"),
+        ("check_task_status", "format"),
+    ],
+)
+def test_what_is_none_of_an_option_s_choices_is_refused_alike_when_code_calls(command: str, option: str) -> None:
+    called = call(command, **{option: "bogus"})
+    assert called == call(command, f"--{option}=bogus")
+    assert called.code == 3
+    assert called.said.startswith(f"argument --{option}: invalid choice: 'bogus' (choose from ")
