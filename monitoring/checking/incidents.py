@@ -116,15 +116,21 @@ def note_told(incidents: Sequence[IncidentState], now: datetime, using: str) -> 
 
 
 def tell_again(now: datetime, using: str) -> None:
-    """After the clock was set back: people told at a time now in the future would not be reminded until it is over."""
-    told = Incident.objects.using(using).filter(closed_at=None, told_at__gte=now + SET_BY)
-    told.update(told_at=now, last_failed_at=now)
+    """After the clock was set back: people told at a time now in the future would not be reminded until it is over.
+
+    Called in a transaction.
+    """
+    incidents = Incident.objects.using(using)
+    told = incidents.filter(closed_at=None, told_at__gte=now + SET_BY)
+    incidents.filter(pk__in=among(_locked(told), using)).update(told_at=now, last_failed_at=now)
 
 
 def close_unwatched(now: datetime, using: str) -> None:
     """Closes the incidents of monitors that were deleted or disabled; nobody is told that they recovered."""
     unwatched = Q(monitor=None) | Q(monitor__enabled=False)
-    Incident.objects.using(using).filter(unwatched, closed_at=None).update(closed_at=now)
+    incidents = Incident.objects.using(using).filter(unwatched, closed_at=None)
+    with transaction.atomic(using=using):
+        _stamp("closed_at", _locked(incidents), now, using)
 
 
 def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> list[Incident]:
@@ -138,6 +144,11 @@ def acknowledge(keys: Collection[int], by: str, now: datetime, using: str) -> li
             acknowledged_at=now, acknowledged_by=storable_name(by)
         )
     return taken
+
+
+def _locked(incidents: QuerySet[Incident]) -> list[int]:
+    """Locks these incidents, in the order of a round: in another each would wait for the other. Returns their keys."""
+    return list(incidents.select_for_update(of=("self",)).order_by("id").values_list("pk", flat=True))
 
 
 def _stamp(column: str, keys: Collection[int], now: datetime, using: str) -> None:

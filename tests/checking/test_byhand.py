@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from monitoring.checking.byhand import lift_snooze, snooze, snooze_until_morning, switch
-from monitoring.checking.incidents import acknowledge
+from monitoring.checking.incidents import acknowledge, close_unwatched, tell_again
 from monitoring.checking.transfer import apply_import, plan_import
 from monitoring.models import Incident, Monitor, MonitorState, database_alias
 from monitoring.values.expectation import Expectation
@@ -34,6 +34,27 @@ def test_of_two_who_acknowledge_the_same_incidents_one_waits_and_takes_none() ->
             acknowledge([second], "ada", NOW, database_alias())
         assert bobs.result() == []
     assert set(Incident.objects.values_list("acknowledged_by", flat=True)) == {"ada"}
+
+
+@pytest.mark.parametrize("change", [close_unwatched, tell_again])
+def test_a_round_that_changes_several_incidents_waits_for_those_who_acknowledge_them(
+    change: Callable[[datetime, str], None],
+) -> None:
+    first, second = (make_incident(name) for name in ("first", "second"))
+    Monitor.objects.update(enabled=False)
+    for pk in (second, first):  # PostgreSQL now finds the first after the second
+        Incident.objects.filter(pk=pk).update(told_at=NOW + timedelta(days=1))
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            acknowledge([first], "ada", NOW, database_alias())
+            changed = pool.submit(in_thread, lambda: in_transaction(lambda: change(NOW, database_alias())))
+            wait_for(is_waited_for)
+            assert acknowledge([second], "ada", NOW, database_alias())
+        changed.result()
+    assert not Incident.objects.filter(closed_at=None, told_at__gt=NOW).exists()
 
 
 def test_whoever_has_too_long_a_name_acknowledges_under_its_beginning() -> None:
@@ -85,6 +106,11 @@ def make_incident(name: str) -> int:
         last_failed_at=NOW,
         facts=make_facts().to_json(),
     ).pk
+
+
+def in_transaction(work: Callable[[], Any]) -> Any:
+    with transaction.atomic():
+        return work()
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
