@@ -1,6 +1,7 @@
 """What an alert has to say, before it is put into words."""
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -88,24 +89,58 @@ class Facts:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; also reads what another version stored, with more fields than these or fewer."""
-        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
-        known |= {name: datetime.fromisoformat(known[name]) for name in _TIMES if known.get(name)}
-        known |= {name: tuple(known[name]) for name in ("expected_statuses", "dependent_tasks") if name in known}
-        return cls(**known | {"kind": AlertKind(known["kind"])})
+        """The inverse of `to_json`; also reads what another version stored, with more fields than these or fewer.
+
+        Raises TypeError or ValueError for what are no such facts.
+        """
+        return cls(**{name: read(stored[name]) for name, read in _READ.items() if name in stored})
 
     @classmethod
     def read(cls, stored: Any) -> Self | None:
         """Like `from_json`, but None for what another version stored and this one cannot read."""
         try:
             return cls.from_json(stored)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (TypeError, ValueError):
             return None
+
+
+def _text(stored: Any) -> str:
+    if not isinstance(stored, str):
+        raise TypeError(f"{stored!r} is no text")
+    return stored
+
+
+def _texts(stored: Any) -> tuple[str, ...]:
+    if not isinstance(stored, list | tuple):
+        raise TypeError(f"{stored!r} is no list")
+    return tuple(map(_text, stored))
+
+
+def _number(stored: Any) -> float:
+    if isinstance(stored, bool) or not isinstance(stored, int | float):
+        raise TypeError(f"{stored!r} is no number")
+    return stored
+
+
+def _time(stored: Any) -> datetime:
+    time = datetime.fromisoformat(stored)
+    if time.tzinfo is None:
+        raise ValueError(f"{stored!r} is in no time zone")
+    return time
 
 
 _NAMES = tuple(field.name for field in fields(Facts))
 _REQUIRED = {field.name for field in fields(Facts) if field.default is MISSING}
 _values = attrgetter(*_NAMES)
+_BY_TYPE: dict[Any, Callable[[Any], Any]] = {
+    AlertKind: AlertKind,
+    str: _text,
+    tuple[str, ...]: _texts,
+    float: _number,
+    datetime: _time,
+    datetime | None: lambda stored: None if stored is None else _time(stored),
+}
+_READ = {field.name: _BY_TYPE[field.type] for field in fields(Facts)}
 
 
 def facts_of(outcome: Outcome, time_zone: str = "") -> Facts:

@@ -1,5 +1,6 @@
 """Runs, incidents, alerts and messages: who may look, what stands there, and what may be done."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring.admin.parts import lasted
+from monitoring.admin.parts import lasted, pre
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.states import MessageState, state_of
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
@@ -236,11 +237,29 @@ def test_an_incident_whose_monitor_is_deleted_keeps_its_name(admin_client: Clien
     assert "gone monitor (deleted)" in admin_client.get(list_of("incident")).content.decode()
 
 
-def test_facts_that_cannot_be_read_are_shown_as_they_stand(admin_client: Client) -> None:
-    for facts in ({"kind": "unheard of"}, {}, {"kind": "mismatch"}):
-        incident = make_incident(make_monitor(f"monitor {facts}"), facts=facts)
-        assert admin_client.get(page_of(incident)).status_code == 200
-    assert "unheard of" in admin_client.get(page_of(Incident.objects.earliest("pk"))).content.decode()
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        "mismatch",
+        {},
+        {"kind": "unheard of"},
+        {"kind": "mismatch"},
+        *(make_facts().to_json() | spoilt for spoilt in ({"task_name": 7}, {"expected_statuses": [7]})),
+        *(make_facts().to_json() | spoilt for spoilt in ({"check_time": None}, {"started_at": "2026-11-22T08:35:00"})),
+    ],
+)
+def test_facts_that_cannot_be_read_are_shown_as_they_stand(admin_client: Client, facts: Any) -> None:
+    monitor = make_monitor()
+    incident = make_incident(monitor, facts=facts)
+    alert = make_alert(incident, "ops@example.com")
+    Alert.objects.update(facts=facts)
+    incident.refresh_from_db()  # PostgreSQL has an order of its own
+    overview = reverse("admin:monitoring_monitor_overview", args=[monitor.pk])
+    for page in (page_of(incident), page_of(alert), overview):
+        assert pre(json.dumps(incident.facts, indent=2)) in admin_client.get(page).content.decode()
+    for page in (page_of(make_message(alert)), reverse("admin:monitoring_board")):
+        assert admin_client.get(page).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,10 @@ RUN = RunFacts(
     finished_at=ago(minutes=4),
 )
 WAITING = RunFacts(id=8, task_id="run-8", status="Queued", submitted_at=ago(hours=3), started_at=None, finished_at=None)
+
+LISTS = ("expected_statuses", "dependent_tasks")
+TIMES = ("started_at", "finished_at", "check_time", "waiting_since")
+TEXTS = sorted({field.name for field in fields(Facts)} - {"kind", "lookback_hours", *LISTS, *TIMES})
 
 _times = st.datetimes(
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-9))])
@@ -71,6 +76,29 @@ def test_what_an_older_version_did_not_store_has_its_default() -> None:
     for name in ("dependent_tasks", "reason", "time_zone", "task_id"):
         del stored[name]
     assert Facts.from_json(stored) == make_facts()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        *({name: wrong} for name in TEXTS for wrong in (1, None, ["text"])),
+        *({name: wrong} for name in LISTS for wrong in ("text", None, {"text": 1}, [1], [None], [["text"]])),
+        *({name: wrong} for name in TIMES for wrong in (0, "", "soon", "2026-11-22", "2026-11-22T08:35:00", [])),
+        *({"lookback_hours": wrong} for wrong in ("2", None, True, [2])),
+        *({"kind": wrong} for wrong in ("unheard of", None, 1, [])),
+        {"check_time": None},
+    ],
+    ids=str,
+)
+def test_stored_values_of_other_types_cannot_be_read(spoilt: dict[str, Any]) -> None:
+    stored = make_facts(waiting_since=NOW).to_json()
+    assert Facts.read(stored) is not None
+    assert Facts.read(stored | spoilt) is None
+
+
+@pytest.mark.parametrize("stored", [None, 1, "kind", [], ["kind"], {}, {"kind": "mismatch"}], ids=str)
+def test_what_is_stored_without_facts_cannot_be_read(stored: Any) -> None:
+    assert Facts.read(stored) is None
 
 
 def test_the_facts_of_a_status_mismatch_are_those_of_the_run_that_decided() -> None:
