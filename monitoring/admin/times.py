@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta, tzinfo
 
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from monitoring.templatetags.monitoring_text import whole_dates
 from monitoring.values.text import written_span
+from monitoring.values.zone import local_time
 
 AN_INSTANT = timedelta(seconds=10)  # anything closer is "now", not a number of seconds
 WEEKDAY_WITHIN = timedelta(days=6)  # any further, and a weekday could mean two days
@@ -16,18 +16,18 @@ WEEKDAY_WITHIN = timedelta(days=6)  # any further, and a weekday could mean two 
 
 def exact(instant: datetime, zone: tzinfo | None = None) -> str:
     """`2026-11-22 09:35:00 CET`; without a zone, in the site's."""
-    return f"{timezone.localtime(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{local_time(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def to_the_minute(instant: datetime, zone: tzinfo) -> str:
     """`Sun 2026-11-22 09:35 CET`."""
-    return f"{timezone.localtime(instant, zone):%a %Y-%m-%d %H:%M %Z}"
+    return f"{local_time(instant, zone):%a %Y-%m-%d %H:%M %Z}"
 
 
 def by_weekday(instant: datetime, now: datetime, zone: tzinfo) -> str:
     """`Sun 09:35 CET` if the day is near, else with its date."""
     if abs(now - instant) < WEEKDAY_WITHIN:
-        return f"{timezone.localtime(instant, zone):%a %H:%M %Z}"
+        return f"{local_time(instant, zone):%a %H:%M %Z}"
     return to_the_minute(instant, zone)
 
 

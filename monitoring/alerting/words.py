@@ -10,7 +10,7 @@ from monitoring.values.facts import NO_EXECUTION, AlertKind, Facts
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import NOT_ENQUEUED, WORKER_LOST, RunStatus
 from monitoring.values.text import error_line, head, one_line, written_span
-from monitoring.values.zone import zone_named
+from monitoring.values.zone import local_time, zone_named
 
 REASON_MAX = 500  # characters
 ERROR_LINE_MAX = 300  # characters
@@ -40,7 +40,7 @@ def run_tone(status: str) -> str:
 
 def written_time(time: datetime, zone: ZoneInfo) -> str:
     """`2026-11-22 08:35:00 CET (Europe/Berlin)`: the abbreviation tells apart the hour repeated in autumn."""
-    local = _local(time, zone)
+    local = local_time(time, zone)
     name = str(local.tzinfo)
     abbreviation = local.tzname()
     return f"{local:%Y-%m-%d %H:%M:%S} {name if abbreviation == name else f'{abbreviation} ({name})'}"
@@ -48,15 +48,7 @@ def written_time(time: datetime, zone: ZoneInfo) -> str:
 
 def short_time(time: datetime, zone: ZoneInfo) -> str:
     """`2026-11-22 08:35 CET`: for lists, to the minute."""
-    return f"{_local(time, zone):%Y-%m-%d %H:%M %Z}"
-
-
-def _local(time: datetime, zone: ZoneInfo) -> datetime:
-    """Unchanged at the ends of the calendar, if the zone's time would lie beyond them."""
-    try:
-        return time.astimezone(zone)
-    except OverflowError:
-        return time
+    return f"{local_time(time, zone):%Y-%m-%d %H:%M %Z}"
 
 
 def written_hours(hours: float) -> str:

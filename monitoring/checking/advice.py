@@ -88,7 +88,10 @@ def _unjudged_runs(monitor: Monitor, now: datetime) -> str:
 
 
 def _is_judged(start: datetime, schedule: Schedule, lookback: timedelta) -> bool:
-    due = schedule.next_after(start)
+    try:
+        due = schedule.next_after(start)
+    except OverflowError:  # the run's time is at the end of the calendar
+        return False
     return due is not None and due - lookback <= start
 
 

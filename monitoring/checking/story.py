@@ -54,7 +54,7 @@ def runs_of_story(facts: Facts, task_id: str) -> Runs:
 
 def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask | None:
     """None if the task's last runs before it include no completed one, or cannot be queried."""
-    before = instant - _AN_INSTANT
+    before = max(instant, EVER_SINCE) - _AN_INSTANT
     since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
     probe = Probe(facts.task_name, since, before, facts.context_type)
     try:

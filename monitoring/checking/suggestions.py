@@ -19,6 +19,7 @@ RUNS_READ = 200  # the last ones of a task
 RUNS_READ_IN_ALL = 50_000
 RUNS_READ_AT_LEAST = 10
 NAMES_COUNTED = 1_000
+BEYOND_THE_CALENDAR = "no suggestion: some of its runs were recorded with times at the end of the calendar"
 NONE_RECORDED = "No run is recorded yet: keep a worker running, and let it run a task"
 
 
@@ -98,7 +99,10 @@ def how_many_said(number: int) -> str:
 
 
 def suggestion_of(habit: Habit, zone: str) -> Suggestion:
-    proposal = propose(habit, _zone(zone))
+    try:
+        proposal = propose(habit, _zone(zone))
+    except OverflowError:
+        return Suggestion(habit=habit, proposal=None, problem=BEYOND_THE_CALENDAR)
     too_few = f"too few runs for a suggestion: {len(habit.starts)}; {STARTS_NEEDED} are needed"
     return Suggestion(habit=habit, proposal=proposal, problem="" if proposal else too_few)
 

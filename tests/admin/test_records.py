@@ -1,7 +1,7 @@
 """Runs, incidents, alerts and messages: who may look, what stands there, and what may be done."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +17,15 @@ from monitoring.admin.parts import lasted, pre
 from monitoring.alerting.owing import Announcement, owe
 from monitoring.alerting.states import MessageState, state_of
 from monitoring.models import Alert, Delivery, Heartbeat, Incident, Message, Monitor, MonitorState, database_alias
+from monitoring.telling import tell
+from monitoring.tick import check_monitors
+from monitoring.values.outcome import END_OF_TIME
 from tests.admin.people import logged_in, staff
 from tests.factories import NOW, ago, make_facts, make_monitor, make_run
 
 pytestmark = pytest.mark.django_db
 
+YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 RECORDS = ["backgroundtask", "incident", "alert", "message"]
 
 
@@ -235,6 +239,26 @@ def test_an_incident_whose_monitor_is_deleted_keeps_its_name(admin_client: Clien
     incident = make_incident(None, closed_at=NOW)
     assert "gone monitor (deleted)" in admin_client.get(page_of(incident)).content.decode()
     assert "gone monitor (deleted)" in admin_client.get(list_of("incident")).content.decode()
+
+
+@pytest.mark.parametrize(("end", "zone"), [(YEAR_ONE, "America/New_York"), (END_OF_TIME, "Pacific/Kiritimati")])
+@pytest.mark.parametrize("times", ["started_at finished_at", "submitted_at", "finished_at"])
+def test_a_run_at_an_end_of_the_calendar_breaks_no_page(
+    admin_client: Client, settings: Any, end: datetime, zone: str, times: str
+) -> None:
+    settings.TIME_ZONE = zone
+    started_at = timezone.now() - timedelta(minutes=5)
+    at_the_end = dict.fromkeys(times.split(), end)
+    run = make_run(status="Stopped", **{"started_at": started_at} | at_the_end)
+    monitor = make_monitor(time_zone=zone, dependent_tasks=["daily_report"])
+    check_monitors([monitor], timezone.now())
+    tell(timezone.now())
+    rows = [monitor, run, Incident.objects.get(), Alert.objects.get(), Message.objects.get()]
+    pages = [*map(page_of, rows), *(list_of(row._meta.model_name) for row in rows)]
+    overview = reverse("admin:monitoring_monitor_overview", args=[monitor.pk])
+    for page in (*pages, overview, reverse("admin:monitoring_board")):
+        assert admin_client.get(page).status_code == 200
+    assert f">{end:%Y-%m-%d %H:%M:%S} UTC</time>" in admin_client.get(page_of(run)).content.decode()
 
 
 @pytest.mark.parametrize(

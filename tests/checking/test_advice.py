@@ -1,5 +1,5 @@
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import ModuleType
 from typing import Any
@@ -60,6 +60,12 @@ def test_hours_between_windows_are_no_worry_where_no_run_starts_in_them(hours: i
     assert len(said()) == 1, "too few runs to say"
     make_run("ran", started_at=NOW.replace(hour=hours, minute=0) - timedelta(days=3))
     assert len(said()) == (hours == 9)
+
+
+def test_runs_at_the_end_of_the_calendar_leave_the_advice_as_it_is() -> None:
+    for hour in range(4):
+        make_run("ran", started_at=datetime(9999, 12, 31, 20 + hour, tzinfo=UTC))
+    assert len(advice_of(schedule="35 8 * * *", time_zone="Asia/Tokyo", lookback_hours=2)) == 1
 
 
 @pytest.mark.parametrize("schedule", ["2 * * * *", "20 8 * * *", "20 8 * * 1-5", "20 8 * * 1", "20 8 1 * *"])

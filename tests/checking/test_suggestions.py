@@ -1,10 +1,10 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from monitoring.checking.suggestions import RUNS_READ, habits, suggest, suggest_for, unmonitored
+from monitoring.checking.suggestions import BEYOND_THE_CALENDAR, RUNS_READ, habits, suggest, suggest_for, unmonitored
 from monitoring.models import BackgroundTask, Monitor
 from project.demo.models import IngestorSession
 from tests.factories import NOW, ago, make_monitor, make_run
@@ -40,6 +40,16 @@ def test_each_task_gets_what_its_own_runs_suggest_in_two_statements() -> None:
     assert (hourly.proposal.schedule.text, hourly.proposal.lookback_hours) == ("5 * * * *", 1)
     assert (rare.proposal, rare.problem) == (None, "too few runs for a suggestion: 2; 4 are needed")
     assert (absent.proposal, absent.problem) == (None, "too few runs for a suggestion: 0; 4 are needed")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_runs_at_the_end_of_the_calendar_suggest_nothing(zone: str) -> None:
+    for minute in range(0, 60, 10):
+        make_run("odd", started_at=datetime(9999, 12, 31, 23, minute, tzinfo=UTC))
+    make_runs("hourly", 30)
+    odd, hourly = suggest(["odd", "hourly"], zone)
+    assert (odd.proposal, odd.problem) == (None, BEYOND_THE_CALENDAR)
+    assert hourly.proposal
 
 
 def test_of_a_long_history_only_the_last_runs_are_read() -> None:
