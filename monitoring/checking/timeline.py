@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice, takewhile
 from math import ceil
-from statistics import median
 
 from monitoring.checking.context import NotQueried, runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_unstarted, place_in_time, started_in
@@ -18,7 +17,7 @@ from monitoring.models import Alert, Incident, Monitor, database_alias
 from monitoring.values.outcome import END_OF_TIME, RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
-from monitoring.values.usual import p95
+from monitoring.values.usual import completed_spans, middle, p95
 
 RUNS_KNOWN = 1_500  # the newest ones of the task: a day of one that runs each minute
 RUNS_APART = 300  # if there are more, runs of one status that started in one slice of the span share a bar
@@ -156,11 +155,8 @@ def windows_of(monitor: Monitor, since: datetime, until: datetime) -> tuple[Wind
 
 def durations_of(runs: Sequence[RunFacts]) -> Durations | None:
     """None if none completed."""
-    took = sorted(run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None)
-    if not took:
-        return None
-    middle: timedelta = median(took)  # type: ignore[type-var] # spans can be halved
-    return Durations(len(took), middle, p95(took), took[-1])
+    took = completed_spans(runs)
+    return Durations(len(took), middle(took), p95(took), max(took)) if took else None
 
 
 @dataclass(frozen=True, slots=True)

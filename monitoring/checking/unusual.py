@@ -13,7 +13,7 @@ from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.text import written_span
-from monitoring.values.usual import KNOWN_FROM, Usual, usual_limit
+from monitoring.values.usual import KNOWN_FROM, Usual, completed_spans, usual_limit
 
 TELLING_FROM = timedelta(minutes=1)  # anything shorter is over before anybody has read about it
 USUAL_AMONG = 100  # last started runs of a task
@@ -110,7 +110,7 @@ def _by_task(lasting: Iterable[_Lasting], but_of: Collection[str]) -> list[list[
 
 def _compared(group: Sequence[_Lasting], before: Sequence[RunFacts]) -> Unusual | None:
     kind = group[0].kind
-    usual = usual_limit(_took(before) if kind is Unusually.RUNNING else _waited(before))
+    usual = usual_limit(completed_spans(before) if kind is Unusually.RUNNING else _waited(before))
     longer = [each for each in group if usual and each.span > usual.limit and not _is_lost(each, before)]
     if usual is None or not longer:
         return None
@@ -131,10 +131,6 @@ def _is_lost(lasting: _Lasting, before: Sequence[RunFacts]) -> bool:
     if lasting.kind is Unusually.RUNNING or submitted_at is None:
         return False
     return sum(run.submitted_at is not None and run.submitted_at > submitted_at for run in before) >= KNOWN_FROM
-
-
-def _took(runs: Iterable[RunFacts]) -> list[timedelta]:
-    return [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
 
 
 def _waited(runs: Iterable[RunFacts]) -> list[timedelta]:

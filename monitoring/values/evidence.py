@@ -1,11 +1,11 @@
 """What is known about an alert besides its facts, gathered when it is put into words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 
 from monitoring.values.outcome import RunFacts
-from monitoring.values.run_event import RunStatus
+from monitoring.values.usual import completed_spans, middle
 
 RUNS_SHOWN = 10
 USUAL_FROM = 3  # completed runs: fewer do not show how long one usually takes
@@ -44,7 +44,7 @@ class Evidence:
 NOTHING = Evidence()
 
 
-def usual_duration(runs: tuple[RunFacts, ...]) -> timedelta | None:
-    """The median of the completed runs, which a single run that hung does not shift; None if there are too few."""
-    took = [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
-    return median(took) if len(took) >= USUAL_FROM else None  # type: ignore[type-var] # spans can be halved
+def usual_duration(runs: Sequence[RunFacts]) -> timedelta | None:
+    """The median of the completed runs; None if there are too few."""
+    took = completed_spans(runs)
+    return middle(took) if len(took) >= USUAL_FROM else None

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 
 from monitoring.values.evidence import usual_duration
 from monitoring.values.outcome import RunFacts
-from monitoring.values.run_event import RunStatus
 from monitoring.values.text import every
-from monitoring.values.usual import p95
+from monitoring.values.usual import completed_spans, middle, p95
 
 STARTS_NEEDED = 4  # three intervals: fewer do not show what is usual
 
@@ -57,25 +55,24 @@ class Habit:
 def habit_of(task_name: str, runs: Sequence[RunFacts]) -> Habit:
     """`runs` are the task's last runs, newest first."""
     starts = tuple(sorted({run.started_at for run in runs if run.started_at}))
-    took = [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
-    usual = usual_duration(tuple(runs))
+    usual = usual_duration(runs)
     habit = Habit(
         task_name=task_name,
         runs=tuple(runs),
         starts=starts,
         took=usual,
-        took_p95=None if usual is None else p95(took),
+        took_p95=None if usual is None else p95(completed_spans(runs)),
     )
     return habit if len(starts) < STARTS_NEEDED else _with_intervals(habit)
 
 
 def _with_intervals(habit: Habit) -> Habit:
     intervals = [later - earlier for earlier, later in pairwise(habit.starts)]
-    middle = median(intervals)  # type: ignore[type-var] # spans can be halved
-    near = sum(abs(interval - middle) <= middle * REGULAR_WITHIN for interval in intervals)
+    usual = middle(intervals)
+    near = sum(abs(interval - usual) <= usual * REGULAR_WITHIN for interval in intervals)
     return replace(
         habit,
-        interval=_rounded(middle),
+        interval=_rounded(usual),
         interval_p95=_rounded(p95(intervals)),
         is_regular=near >= len(intervals) * REGULAR_SHARE,
     )

@@ -1,8 +1,12 @@
 """How long something usually takes: not on average, but the limit that nearly all of it stayed within."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from statistics import median
+
+from monitoring.values.outcome import RunFacts
+from monitoring.values.run_event import RunStatus
 
 PERCENT = 95
 KNOWN_FROM = 20  # spans: with fewer, the limit would simply be the longest one
@@ -23,6 +27,16 @@ def usual_limit(spans: Sequence[timedelta]) -> Usual | None:
         return None
     limit = p95(spans)
     return Usual(limit, sum(span <= limit for span in spans), len(spans))
+
+
+def completed_spans(runs: Iterable[RunFacts]) -> list[timedelta]:
+    """How long each of the runs took that completed."""
+    return [run.took for run in runs if run.status == RunStatus.COMPLETED and run.took is not None]
+
+
+def middle(spans: Sequence[timedelta]) -> timedelta:
+    """The median, which a single run that hung does not shift."""
+    return median(spans)  # type: ignore[type-var] # spans can be halved
 
 
 def p95(spans: Sequence[timedelta]) -> timedelta:

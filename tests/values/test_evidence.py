@@ -31,4 +31,4 @@ def took(minutes: float, status: str = "Completed") -> RunFacts:
     ],
 )
 def test_the_usual_duration_is_the_middle_of_what_completed(runs: list[RunFacts], usual: float | None) -> None:
-    assert usual_duration(tuple(runs)) == (None if usual is None else timedelta(minutes=usual))
+    assert usual_duration(runs) == (None if usual is None else timedelta(minutes=usual))
