@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from monitoring.checking.evidence import gather_open
+from monitoring.checking.evidence import Case, gather_cases
 from monitoring.checking.health import TICK_LATE_AFTER, Problem, last_tick, problems
 from monitoring.checking.incidents import found_by
 from monitoring.checking.standing import counted
@@ -108,9 +108,8 @@ def _open_incidents() -> QuerySet[Incident]:
 
 def _failing(incidents: QuerySet[Incident], now: datetime) -> Iterator[Failing]:
     found = [(incident, found_by(incident)) for incident in incidents]
-    readable = [(incident, facts) for incident, facts in found if facts]
-    keys = [incident.pk for incident, _ in readable]
-    evidence = dict(zip(keys, gather_open(readable, now), strict=True))
+    cases = {incident.pk: Case(facts, incident, incident.monitor) for incident, facts in found if facts}
+    evidence = dict(zip(cases, gather_cases([*cases.values()], now), strict=True))
     for incident, facts in found:
         if monitor := incident.monitor:  # never None: the query requires an enabled monitor
             yield Failing(

@@ -63,12 +63,7 @@ def gather(alerts: Sequence[Alert], now: datetime) -> list[Evidence]:
     for alert in alerts:
         incident = incidents.get(alert.incident_id or 0)
         cases.append(Case(Facts.from_json(alert.facts), incident, incident.monitor if incident else None))
-    return _gather(cases, now, using)
-
-
-def gather_open(found: Sequence[tuple[Incident, Facts]], now: datetime) -> list[Evidence]:
-    """The same for open incidents, read with their monitors and states, and for what their last checks found."""
-    return _gather([Case(facts, incident, incident.monitor) for incident, facts in found], now, database_alias())
+    return gather_cases(cases, now)
 
 
 def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
@@ -76,7 +71,7 @@ def gather_about(monitor: Monitor, facts: Facts, now: datetime) -> Evidence:
     using = database_alias()
     incident = Incident.objects.using(using).filter(monitor=monitor, closed_at=None).first()
     watched = Monitor.objects.using(using).select_related("state").filter(pk=monitor.pk).first()
-    (evidence,) = _gather([Case(facts, incident, watched)], now, using)
+    (evidence,) = gather_cases([Case(facts, incident, watched)], now)
     return evidence
 
 
@@ -84,16 +79,13 @@ def gather_of(incident: Incident, facts: Facts, now: datetime) -> Evidence:
     """The evidence for an incident; for one that is over, as its runs stood when it ended."""
     using = database_alias()
     watched = Monitor.objects.using(using).select_related("state").filter(pk=incident.monitor_id or 0).first()
-    (evidence,) = _gather([Case(facts, incident, watched, incident.closed_at or END_OF_TIME)], now, using)
+    (evidence,) = gather_cases([Case(facts, incident, watched, incident.closed_at or END_OF_TIME)], now)
     return evidence
 
 
 def gather_cases(cases: Sequence[Case], now: datetime) -> list[Evidence]:
-    """Like `gather`, for cases whose facts have already been read."""
-    return _gather(cases, now, database_alias())
-
-
-def _gather(cases: Sequence[Case], now: datetime, using: str) -> list[Evidence]:
+    """Like `gather`, for cases whose facts, and monitors with their states, have already been read."""
+    using = database_alias()
     runs = by_context(
         cases, lambda case: context_of(case.facts), lambda group, only: _runs(group, using, only), _not_queried, using
     )
