@@ -49,7 +49,7 @@ def _replay(checks: Sequence[Check]) -> list[Outcome]:
             if last - first > 1 and not _is_same_between(found[first], found[last]):
                 halved.append((first, (first + last) // 2, last))
             else:
-                found.update((place, _again(found[first], checks[place])) for place in range(first + 1, last))
+                found.update((place, found[first]._replace(check=checks[place])) for place in range(first + 1, last))
         asked = [middle for _, middle, _ in halved]
         spans = [half for span in halved for half in pairwise(span)]
     return [found[place] for place in range(len(checks))]
@@ -78,9 +78,3 @@ def _is_same_between(one: Outcome, other: Outcome) -> bool:
     if is_always_so or (one.run and one.run.started_at):
         return True
     return other.check.threshold <= one.check.at
-
-
-def _again(outcome: Outcome, check: Check) -> Outcome:
-    return Outcome(
-        check=check, verdict=outcome.verdict, run=outcome.run, waiting=outcome.waiting, reason=outcome.reason
-    )
