@@ -59,19 +59,13 @@ def habits(names: Sequence[str]) -> list[Habit]:
 
 def unmonitored() -> list[str]:
     """The names of all tasks that ever ran and have no monitor, not even a disabled one; sorted."""
-    using = database_alias()
-    watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
-    return sorted(set(task_names(using)) - set(map(storable_name, watched)))
+    return sorted(_without_monitor(known_names()))
 
 
 def count_unmonitored() -> int | None:
     """How many these are; None if there are so many tasks that a list should not wait for the count."""
-    using = database_alias()
-    names = task_names(using, NAMES_COUNTED + 1)
-    if len(names) > NAMES_COUNTED:
-        return None
-    watched = Monitor.objects.using(using).order_by().values_list("task_name", flat=True)
-    return len(set(names) - set(map(storable_name, watched)))
+    names = task_names(database_alias(), NAMES_COUNTED + 1)
+    return None if len(names) > NAMES_COUNTED else len(_without_monitor(names))
 
 
 def known_names() -> list[str]:
@@ -105,6 +99,11 @@ def suggestion_of(habit: Habit, zone: str) -> Suggestion:
         return Suggestion(habit=habit, proposal=None, problem=BEYOND_THE_CALENDAR)
     too_few = f"too few runs for a suggestion: {len(habit.starts)}; {STARTS_NEEDED} are needed"
     return Suggestion(habit=habit, proposal=proposal, problem="" if proposal else too_few)
+
+
+def _without_monitor(names: Sequence[str]) -> set[str]:
+    watched = Monitor.objects.using(database_alias()).order_by().values_list("task_name", flat=True)
+    return set(names) - set(map(storable_name, watched))
 
 
 def _zone(name: str) -> str:
