@@ -101,7 +101,7 @@ class Due(NamedTuple):
 
     @property
     def notify_to(self) -> tuple[str, ...]:
-        return addresses_in(_listed(self.row.notify_to)) if self.problem else self.check.expectation.notify_to
+        return addresses_in(json.loads(self.row.notify_to)) if self.problem else self.check.expectation.notify_to
 
     @property
     def wishes(self) -> Wishes:
@@ -241,9 +241,9 @@ def _expectation(
     try:
         monitor = Monitor(
             task_name=task_name,
-            expected_statuses=_listed(expected_statuses),
+            expected_statuses=json.loads(expected_statuses),
             lookback_hours=lookback_hours,
-            notify_to=_listed(notify_to),
+            notify_to=json.loads(notify_to),
             context_model=context_model,
             context_type=context_type,
         )
@@ -251,10 +251,6 @@ def _expectation(
         return monitor.expectation(dependent), ""
     except (TypeError, ValueError) as error:
         return Expectation(task_name=task_name, expected_statuses=(), dependent_tasks=dependent), str(error)
-
-
-def _listed(stored: str) -> Any:
-    return json.loads(stored)
 
 
 def _next_check(monitor: Monitor, after: datetime) -> datetime:
