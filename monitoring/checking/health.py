@@ -1,6 +1,6 @@
 """Whether the monitor itself works: what watches the tasks must not stop unnoticed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -116,23 +116,23 @@ def _mails(now: datetime) -> Iterator[Problem]:
 
 def _recording(now: datetime) -> Iterator[Problem]:
     troubled = Heartbeat.objects.using(database_alias()).filter(trouble_at__gte=now - NOT_RECORDED_WITHIN)
-    rows = list(troubled.order_by("name").values_list("name", "dropped", "set_aside"))
-    dropped = tuple((name, count) for name, count, _ in rows if count)
-    refused = tuple((name, count) for name, _, count in rows if count)
+    rows = list(troubled.order_by("name"))
+    dropped = {process.name: process.dropped for process in rows if process.dropped}
+    refused = {process.name: process.set_aside for process in rows if process.set_aside}
     if dropped:
         yield Problem(
             "events-dropped",
             f"{_events(dropped)} dropped because too many were waiting for the database; some runs are out of date",
-            tuple(name for name, _ in dropped),
+            tuple(dropped),
         )
     if refused:
         yield Problem(
             "events-refused",
             f"{_events(refused)} refused by the database; the log says which and why",
-            tuple(name for name, _ in refused),
+            tuple(refused),
         )
 
 
-def _events(counts: tuple[tuple[str, int], ...]) -> str:
-    count = sum(count for _, count in counts)
+def _events(counts: Mapping[str, int]) -> str:
+    count = sum(counts.values())
     return "1 event of a run was" if count == 1 else f"{count} events of runs were"
