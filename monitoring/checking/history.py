@@ -59,10 +59,10 @@ def context_types() -> list[str]:
     """The types of the newest instances of each installed context model, sorted; one SQL statement per model."""
     found: set[str] = set()
     for path in context_models():
-        model, field = (context := find_context_model(path)).model, context.type_field
-        if field:
-            types = model._base_manager.order_by("-pk").values_list(field, flat=True)[:INSTANCES_LOOKED_AT]
-            found |= {str(each) for each in types if each not in (None, "")}
+        context = find_context_model(path)
+        if context.type_field:
+            newest = context.model._base_manager.order_by("-pk").values_list(context.type_field, flat=True)
+            found |= {str(each) for each in newest[:INSTANCES_LOOKED_AT] if each not in (None, "")}
     return sorted(found)[:TYPES_MAX]
 
 
