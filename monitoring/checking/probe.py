@@ -201,7 +201,7 @@ def _with_those_that_waited(
     waited = _newest([probes[place] for place in waiting], using, WAITED, only, runs=_NEXT_RUNS, order=_BY_RECORD)
     for nth, run in waited:
         known = found.get(waiting[nth])
-        found[waiting[nth]] = max(known, run, key=_recorded) if known else run
+        found[waiting[nth]] = known if known and known.id > run.id else run
     return {place: _as_of(run, probes[place].until) for place, run in found.items()}
 
 
@@ -330,10 +330,6 @@ def _as_of(run: RunFacts, until: datetime) -> RunFacts:
         status = RunStatus.RUNNING if run.started_at else RunStatus.QUEUED
         return replace(run, status=status.value, finished_at=None)
     return run
-
-
-def _recorded(run: RunFacts) -> int:
-    return run.id
 
 
 def _written(connection: Any, time: datetime) -> str:

@@ -94,9 +94,8 @@ def _waiting(now: datetime, using: str) -> Iterator[_Lasting]:
 
 
 def _read(runs: QuerySet[BackgroundTask]) -> Iterator[tuple[str, RunFacts]]:
-    names = list(RunFacts.__dataclass_fields__)
-    for name, *values in runs.values_list("task_name", *names)[:RUNS_LOOKED_AT]:
-        yield name, RunFacts(**dict(zip(names, values, strict=True)))
+    for row in runs.values("task_name", *RunFacts.__dataclass_fields__)[:RUNS_LOOKED_AT]:
+        yield row.pop("task_name"), RunFacts(**row)
 
 
 def _by_task(lasting: Iterable[_Lasting], but_of: Collection[str]) -> list[list[_Lasting]]:
