@@ -181,23 +181,23 @@ class TaskSighting(NamedTuple):
         return place(_MOST_RETRIES - retries, self.at)
 
 
-def registered_names(huey: Huey = HUEY) -> list[str]:
+def registered_names() -> list[str]:
     """The names of all tasks of the installed apps, found as Huey's consumer does; a shared name comes twice."""
     autodiscover_modules("tasks")
-    names = (task_class.__name__ for task_class in huey._registry._registry.values())
+    names = (task_class.__name__ for task_class in HUEY._registry._registry.values())
     return sorted(name for name in names if name != djangotasks.SHIM)  # no run has that name
 
 
-def is_immediate_by_default(huey: Huey = HUEY) -> bool:
+def is_immediate_by_default() -> bool:
     """Whether tasks run inside their caller only since DEBUG is on and the setting HUEY says nothing of it."""
     given = getattr(settings, "HUEY", None)
-    return huey.immediate and isinstance(given, dict) and "immediate" not in given
+    return HUEY.immediate and isinstance(given, dict) and "immediate" not in given
 
 
-def queue_problem(huey: Huey = HUEY) -> str:
+def queue_problem() -> str:
     """Why the queue cannot be asked; empty if it answers."""
     try:
-        huey.pending_count()
+        HUEY.pending_count()
     except Exception as error:  # each of Huey's storages raises its own
         return one_line(f"{type(error).__name__}: {said(error)}")
     return ""
