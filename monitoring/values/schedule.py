@@ -114,9 +114,8 @@ class Schedule:
         walls = takewhile(lambda due: due.year <= wall.year + _YEARS_LOOKED_AT, CronSim(self._cron, wall - repeated))
         if not _comes_by_the_star(self._cron):
             return (_once(due, zone) for due in walls)
-        both = ((_shown(due, zone, fold=0), _shown(due, zone, fold=1)) for due in walls)
-        first, again = tee((first, again) for first, again in both if first <= again)
-        return merge((first for first, _ in first), (again for _, again in again))
+        first, again = tee(due for due in walls if not _is_skipped(due, zone))
+        return merge((_shown(due, zone, fold=0) for due in first), (_shown(due, zone, fold=1) for due in again))
 
     def _before_latest(self, instant: datetime) -> datetime:
         """An instant from which going forward soon reaches the last due moment."""
