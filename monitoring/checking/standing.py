@@ -109,27 +109,20 @@ def standings(monitors: Sequence[Monitor], now: datetime) -> list[Standing]:
     for monitor, run in zip(monitors, _last_runs(monitors, now), strict=True):
         state = states.get(monitor.pk) or MonitorState(monitor=monitor)
         incident = open_of.get(monitor.pk)
-        stands = _stands(monitor, state, incident)
-        since = _since(stands, incident, recovered_at.get(monitor.pk))
+        stands, since = _stands(monitor, state, incident, recovered_at.get(monitor.pk))
         found.append(Standing(monitor, state, stands, since, incident, run))
     return found
 
 
-def _stands(monitor: Monitor, state: MonitorState, incident: Incident | None) -> Stands:
+def _stands(
+    monitor: Monitor, state: MonitorState, incident: Incident | None, recovered_at: datetime | None
+) -> tuple[Stands, datetime | None]:
+    """Where it stands, and since when."""
     if not monitor.enabled:
-        return Stands.DISABLED
+        return Stands.DISABLED, None
     if incident:
-        return Stands.FAILING
-    return Stands.FINE if state.last_checked_at else Stands.NOT_CHECKED
-
-
-def _since(stands: Stands, incident: Incident | None, recovered_at: datetime | None) -> datetime | None:
-    match stands:
-        case Stands.FAILING:
-            return incident.opened_at if incident else None
-        case Stands.FINE:
-            return recovered_at
-    return None
+        return Stands.FAILING, incident.opened_at
+    return (Stands.FINE, recovered_at) if state.last_checked_at else (Stands.NOT_CHECKED, None)
 
 
 def _last_runs(monitors: Sequence[Monitor], now: datetime) -> list[RunFacts | None]:
