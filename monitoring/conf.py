@@ -53,26 +53,15 @@ class Conf:
     """Names of tasks whose runs are recorded without parameters and context id."""
 
 
-_NAMES = (list, tuple, set, frozenset)
-_TYPES: Mapping[object, Any] = {
-    "SITE_URL": str,
-    "CONTEXT_FIELDS": Mapping,
-    "DIGEST_OVER": int,
-    "SPOOL_DIR": str,
-    "KEEP_RUNS_DAYS": int | None,
-    "KEEP_INCIDENTS_DAYS": int | None,
-    "PING_URL": str,
-    "METRICS_TOKEN": str,
-    "NOT_RECORDED": _NAMES,
-    "WITHOUT_PARAMETERS": _NAMES,
+# For each annotation above, the types that a value may have, and these in words.
+_TYPES: Mapping[Any, tuple[Any, str]] = {
+    str: (str, "a string"),
+    int: (int, "a whole number"),
+    int | None: (int | None, "a whole number or None"),
+    Mapping[str, str]: (Mapping, "a dictionary"),
+    Collection[str]: ((list, tuple, set, frozenset), "a list of task names"),
 }
-_IN_WORDS: Mapping[Any, str] = {
-    str: "a string",
-    int: "a whole number",
-    int | None: "a whole number or None",
-    Mapping: "a dictionary",
-    _NAMES: "a list of task names",
-}
+_WANTED = {each.name: _TYPES[each.type] for each in fields(Conf)}
 
 
 @cache
@@ -103,12 +92,12 @@ def _parse(given: object) -> Conf:
 def _problems(key: object, value: Any) -> Iterator[str]:
     """One line each; those of secrets do not quote them."""
     name = f"MONITORING[{key!r}]"
-    if key not in _TYPES:
-        yield f"MONITORING has no key {key!r}; its keys are {', '.join(f.name for f in fields(Conf))}"
+    if key not in _WANTED:
+        yield f"MONITORING has no key {key!r}; its keys are {', '.join(_WANTED)}"
         return
-    wanted = _TYPES[key]
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        yield f"{name} must be {_IN_WORDS[wanted]}, not {value!r}"
+    types, in_words = _WANTED[key]
+    if not isinstance(value, types) or isinstance(value, bool):
+        yield f"{name} must be {in_words}, not {value!r}"
         return
     match key:
         case "SITE_URL" if value and not _is_site(value):
