@@ -61,6 +61,7 @@ _TYPES: Mapping[Any, tuple[Any, str]] = {
     Mapping[str, str]: (Mapping, "a dictionary"),
     Collection[str]: ((list, tuple, set, frozenset), "a list of task names"),
 }
+_SECRET = ("PING_URL", "METRICS_TOKEN")
 _WANTED = {each.name: _TYPES[each.type] for each in fields(Conf)}
 
 
@@ -97,7 +98,7 @@ def _problems(key: object, value: Any) -> Iterator[str]:
         return
     types, in_words = _WANTED[key]
     if not isinstance(value, types) or isinstance(value, bool):
-        yield f"{name} must be {in_words}, not {value!r}"
+        yield f"{name} must be {in_words}" + ("" if key in _SECRET else f", not {value!r}")
         return
     match key:
         case "SITE_URL" if value and not _is_site(value):
