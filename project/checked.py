@@ -30,9 +30,11 @@ def database_url(value: str, **options: Any) -> Any:
 
 def site_url(value: str) -> str:
     parts = split(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or "@" in value:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or set("?@") & set(value):
         given = "" if "@" in value else f", not {value!r}"
-        raise EnvError(f"must be an address such as https://monitor.example.org, without path or password{given}")
+        raise EnvError(
+            f"must be an address such as https://monitor.example.org, without path, query or password{given}"
+        )
     return value.rstrip("/")
 
 

@@ -107,6 +107,7 @@ def test_the_database_of_the_queue_is_never_djangos_own(tmp_path: Path) -> None:
         ("DATABASE_URL", "postgres:/user:s3cret@host/name", "must be sqlite:///FILE or postgres://"),
         ("DATABASE_URL", "postgres://user:1/s3cret@host/name", "must be sqlite:///FILE or postgres://"),
         ("DATABASE_URL", "sqlite:db.sqlite3", "must be sqlite:///FILE or postgres://"),
+        ("SITE_URL", "https://monitor.example.org?from=mail", "must be an address such as https://monitor"),
         ("SITE_URL", "https://[::1", "not a URL"),
         ("PING_URL", "https://[s3cret", "not a URL"),
         ("PING_URL", "file:///s3cret", "must be an address such as https://"),
