@@ -129,7 +129,7 @@ def live_on(now: datetime) -> None:
         try_again(now, using)
 
 
-def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], steps: Sequence[Period] = ()) -> Round:
+def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], steps: Sequence[Period]) -> Round:
     """Tells people once that the monitor itself was down, if monitors were due meanwhile.
 
     Comes before the checks, which must know when no run could have been recorded.
@@ -145,7 +145,7 @@ def own_up(last: datetime | None, now: datetime, superusers: tuple[str, ...], st
     return _logged(found)
 
 
-def check_due_batch(now: datetime, superusers: tuple[str, ...], size: int, steps: Sequence[Period] = ()) -> Round:
+def check_due_batch(now: datetime, superusers: tuple[str, ...], size: int, steps: Sequence[Period]) -> Round:
     """Checks up to `size` due monitors in one transaction; returns an empty round if none was left to claim."""
     using = database_alias()
     with transaction.atomic(using=using, durable=True):

@@ -17,9 +17,8 @@ class EmailBackend(BaseEmailBackend):
 
     def __init__(self, file_path: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.folder = Path(
-            file_path or str(getattr(settings, "EMAIL_FILE_PATH", "var/mail"))
-        )  # a setting before Django 6.1
+        # A setting before Django 6.1.
+        self.folder = Path(file_path or str(getattr(settings, "EMAIL_FILE_PATH", "var/mail")))
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
