@@ -9,7 +9,7 @@ from django.db.models.functions import Left, Right
 
 from monitoring.checking.context import by_context
 from monitoring.checking.probe import ALL, Filter, Probe, newest_completed, newest_runs
-from monitoring.checking.runs import EVER_SINCE, context_of
+from monitoring.checking.runs import context_of
 from monitoring.models import Alert, BackgroundTask, Incident, Monitor, database_alias
 from monitoring.values.cause import is_about_unstarted
 from monitoring.values.evidence import RUNS_SHOWN, Evidence, usual_duration
@@ -36,7 +36,7 @@ class Case:
 
     @property
     def probe(self) -> Probe:
-        return Probe(self.facts.task_name, EVER_SINCE, self.until, self.facts.context_type)
+        return Probe(self.facts.task_name, until=self.until, context_type=self.facts.context_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +146,8 @@ def _errors(task_ids: set[str], using: str) -> dict[str, dict[str, Any]]:
 
 
 def _newest_by_name(names: set[str], using: str) -> dict[str, RunFacts]:
-    probes = [Probe(name, EVER_SINCE, END_OF_TIME) for name in names]
-    runs = newest_runs(probes, using, started=1, unstarted=1)
-    return {probe.name: found[0] for probe, found in zip(probes, runs, strict=True) if found}
+    runs = newest_runs([Probe(name) for name in names], using, started=1, unstarted=1)
+    return {name: found[0] for name, found in zip(names, runs, strict=True) if found}
 
 
 def _evidence(

@@ -23,7 +23,7 @@ from monitoring.values.run_event import RunStatus
 from monitoring.values.text import storable_name
 
 _TABLE = BackgroundTask._meta.db_table
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ZONE_FROM = len("2026-11-22 08:35:00")  # a hyphen before it belongs to the date, not to a zone
 # Times are read as text: parsed here, once for each run, they cost a fraction of the drivers' own conversions.
@@ -122,8 +122,8 @@ class Probe(NamedTuple):
     """Asks for the newest run of `name` from `since` to `until`, both included."""
 
     name: str
-    since: datetime
-    until: datetime
+    since: datetime = EVER_SINCE
+    until: datetime = END_OF_TIME
     context_type: str = ""
 
 

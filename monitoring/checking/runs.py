@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from monitoring.checking.context import Context, by_context
-from monitoring.checking.probe import Filter, Probe, newest_runs, place_in_time
+from monitoring.checking.probe import EVER_SINCE, Filter, Probe, newest_runs, place_in_time
 from monitoring.models import BackgroundTask, Monitor, database_alias
 from monitoring.values.facts import Facts
 from monitoring.values.outcome import END_OF_TIME, RunFacts
@@ -14,8 +14,6 @@ from monitoring.values.text import storable_name
 # For several names together. With a limit near what an average task has, PostgreSQL would read and sort all runs.
 LOOKED_AT = 200
 LOOKED_AT_OF_EACH = 20
-
-EVER_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def _not_queried(monitor: Monitor, problem: str) -> LastRuns:
 
 
 def _last_runs(monitors: Sequence[Monitor], limit: int, using: str, only: Filter) -> list[LastRuns]:
-    probes = [Probe(each.task_name, EVER_SINCE, END_OF_TIME, each.context_type) for each in monitors]
+    probes = [Probe(each.task_name, context_type=each.context_type) for each in monitors]
     return [LastRuns(tuple(runs[:limit])) for runs in newest_runs(probes, using, only, started=limit, unstarted=limit)]
 
 
@@ -69,7 +67,7 @@ def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) 
     """The newest runs of all these names together, up to some hundreds; if `before` is given, only older ones."""
     until = before and (before.started_at or before.submitted_at)
     limit = max(LOOKED_AT // len(names), LOOKED_AT_OF_EACH)
-    probes = [Probe(name, EVER_SINCE, until or END_OF_TIME) for name in names]
+    probes = [Probe(name, until=until or END_OF_TIME) for name in names]
     of_each = [runs[:limit] for runs in newest_runs(probes, database_alias(), started=limit, unstarted=limit)]
     # If a name has more runs than were read, the combined list would have gaps after the last one that was read.
     known_until = max((place_in_time(runs[-1]) for runs in of_each if len(runs) == limit), default=None)
@@ -82,12 +80,12 @@ def newest_of_names(names: Sequence[str], before: BackgroundTask | None = None) 
     return Newest(keys, keys[-1] if keys and known_until else None)
 
 
-def start_of(task_name: str, number: int, until: datetime, using: str) -> datetime | None:
-    """When the last of the `number` newest runs up to `until` started; None if there are fewer.
+def start_of(task_name: str, number: int, until: datetime, using: str) -> datetime:
+    """When the last of the `number` newest runs up to `until` started; EVER_SINCE if there are fewer.
 
     Asked by the name itself, this is answered by the index alone. With a probe PostgreSQL would expect as many runs as
     an average task has, and would read and sort all runs of a frequent one.
     """
     runs = BackgroundTask.objects.using(using).filter(task_name=storable_name(task_name), started_at__lte=until)
     starts = runs.order_by("-started_at", "-id").values_list("started_at", flat=True)
-    return next(iter(starts[number - 1 : number]), None)
+    return starts[number - 1 : number].first() or EVER_SINCE

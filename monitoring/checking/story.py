@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.checking.context import NotQueried, runs_of
-from monitoring.checking.probe import Probe, started_in
-from monitoring.checking.runs import EVER_SINCE, context_of, start_of
+from monitoring.checking.probe import EVER_SINCE, Probe, started_in
+from monitoring.checking.runs import context_of, start_of
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.facts import Facts
 from monitoring.values.run_event import RunStatus
@@ -55,7 +55,7 @@ def runs_of_story(facts: Facts, task_id: str) -> Runs:
 def _good_before(facts: Facts, instant: datetime, using: str) -> BackgroundTask | None:
     """None if the task's last runs before it include no completed one, or cannot be queried."""
     before = max(instant, EVER_SINCE) - _AN_INSTANT
-    since = start_of(facts.task_name, LOOKED_BACK, before, using) or EVER_SINCE
+    since = start_of(facts.task_name, LOOKED_BACK, before, using)
     probe = Probe(facts.task_name, since, before, facts.context_type)
     try:
         with runs_of(context_of(facts), using) as only:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitoring.checking.probe import Probe, newest_runs, task_names
-from monitoring.checking.runs import EVER_SINCE, last_runs
+from monitoring.checking.runs import last_runs
 from monitoring.models import Monitor, database_alias
 from monitoring.models.monitor import default_time_zone
 from monitoring.values.habit import STARTS_NEEDED, Habit, habit_of
-from monitoring.values.outcome import END_OF_TIME
 from monitoring.values.proposal import Proposal, propose
 from monitoring.values.schedule import InvalidSchedule, parse_schedule
 from monitoring.values.text import storable_name
@@ -52,8 +51,7 @@ def suggest_for(monitor: Monitor) -> Suggestion:
 def habits(names: Sequence[str]) -> list[Habit]:
     """How each task usually runs, in the order of the names; two SQL statements, however many names there are."""
     limit = min(max(RUNS_READ_IN_ALL // max(len(names), 1), RUNS_READ_AT_LEAST), RUNS_READ)
-    probes = [Probe(name, EVER_SINCE, END_OF_TIME) for name in names]
-    found = newest_runs(probes, database_alias(), started=limit, unstarted=1)
+    found = newest_runs([Probe(name) for name in names], database_alias(), started=limit, unstarted=1)
     return [habit_of(name, runs) for name, runs in zip(names, found, strict=True)]
 
 

@@ -14,7 +14,7 @@ from monitoring.checking.context import NotQueried, runs_of
 from monitoring.checking.probe import ALL, Filter, Probe, newest_unstarted, place_in_time, started_in
 from monitoring.checking.runs import context_of, start_of
 from monitoring.models import Alert, Incident, Monitor, database_alias
-from monitoring.values.outcome import END_OF_TIME, RunFacts
+from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
 from monitoring.values.schedule import InvalidSchedule
 from monitoring.values.usual import completed_spans, middle, p95
@@ -173,11 +173,11 @@ def _runs(monitor: Monitor, since: datetime, until: datetime, using: str, only: 
     oldest = start_of(monitor.task_name, RUNS_KNOWN, until, using)
     # Runs that began up to a span's length earlier may reach into the span.
     reach = since - (until - since)
-    probe = Probe(monitor.task_name, max(oldest or reach, reach), END_OF_TIME, monitor.context_type)
+    probe = Probe(monitor.task_name, max(oldest, reach), context_type=monitor.context_type)
     (started,) = started_in([probe], using, only, limit=RUNS_KNOWN)
     unstarted = newest_unstarted([probe], using, only).values()
     known = tuple(run for run in sorted([*started, *unstarted], key=place_in_time) if _is_in(run, since))
-    if oldest is None or oldest <= since:
+    if oldest <= since:
         return _Found(known)
     return _Found(known, _newest_of_slices(monitor, since, oldest, until, using) if only is ALL else (), oldest)
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from django.db.models import QuerySet
 
 from monitoring.checking.probe import Probe, newest_runs
-from monitoring.checking.runs import EVER_SINCE
 from monitoring.models import BackgroundTask, database_alias
 from monitoring.values.outcome import RunFacts
 from monitoring.values.run_event import RunStatus
@@ -69,7 +68,7 @@ def unusual_runs(now: datetime, but_of: Collection[str] = ()) -> list[Unusual]:
     using = database_alias()
     groups = [*_by_task(_running(now, using), but_of), *_by_task(_waiting(now, using), but_of)]
     names = sorted({group[0].task_name for group in groups})
-    probes = [Probe(name, EVER_SINCE, now) for name in names]
+    probes = [Probe(name, until=now) for name in names]
     before = dict(zip(names, newest_runs(probes, using, started=USUAL_AMONG, unstarted=0), strict=True))
     found = (_compared(group, before[group[0].task_name]) for group in groups)
     return sorted(filter(None, found), key=lambda each: each.span, reverse=True)
