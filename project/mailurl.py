@@ -180,10 +180,14 @@ def _anymail(provider: str, parts: Any, query: dict[str, str]) -> Mailer:
         raise EnvError(f"Anymail has no provider {provider!r}; it has {known}")
     demanded = ANYMAIL_KEYS[provider]
     in_url = [unquote(part) for part in (parts.username, parts.password) if part]
+    scheme = f"anymail+{provider.replace('_', '-')}"
+    if (given := len(in_url)) > len(demanded):
+        keys = "1 key" if given == 1 else f"{given} keys"
+        raise EnvError(f"{keys} before the @, but {scheme} takes {' and '.join(demanded) or 'none'}")
     options: dict[str, Any] = dict(zip(demanded, in_url, strict=False)) | query
     for name in demanded:
         if name not in options:
-            raise EnvError(f"the {name} is missing; write anymail+{provider.replace('_', '-')}://?{name}=…")
+            raise EnvError(f"the {name} is missing; write {scheme}://?{name}=…")
     if provider == "mailgun" and parts.hostname:
         options["sender_domain"] = parts.hostname
     options |= _timeout(query)

@@ -75,6 +75,8 @@ def test_a_url_says_backend_and_options(url: str, backend: str, options: dict[st
         ("smtp://x?timeout=soon", "timeout must be a whole number of seconds, not 'soon'"),
         ("anymail+pigeon://KEY@", "Anymail has no provider 'pigeon'; it has amazon-ses, brevo"),
         ("anymail+mailjet://KEY@", "the secret_key is missing"),
+        ("anymail+sendgrid://apikey:s3cret@", "2 keys before the @, but anymail+sendgrid takes api_key"),
+        ("anymail+amazon-ses://KEY@", "1 key before the @, but anymail+amazon-ses takes none"),
         ("smtp://[::1", "not a URL"),
         ("smtp://", "no host where it belongs; write smtp://user:password@host:port"),
         ("smtp:/user:s3cret@mx.example.org", "no host where it belongs"),
