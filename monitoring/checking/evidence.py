@@ -90,12 +90,12 @@ def gather_cases(cases: Sequence[Case], now: datetime) -> list[Evidence]:
         cases, lambda case: context_of(case.facts), lambda group, only: _runs(group, using, only), _not_queried, using
     )
     deciding = [_deciding(case.facts, found.last) for case, found in zip(cases, runs, strict=True)]
-    errors = _errors({run for run in deciding if run}, using)
+    rows = _rows({run for run in deciding if run}, using)
     dependents = _newest_by_name(
         {name for case in cases for name in case.facts.dependent_tasks[:DEPENDENTS_SHOWN]}, using
     )
     return [
-        _evidence(case, found, errors.get(run), dependents, now)
+        _evidence(case, found, rows.get(run), dependents, now)
         for case, found, run in zip(cases, runs, deciding, strict=True)
     ]
 
@@ -136,8 +136,8 @@ def _deciding(facts: Facts, last: Sequence[RunFacts]) -> str:
     return next(same, started[0]).task_id if started else ""
 
 
-def _errors(task_ids: set[str], using: str) -> dict[str, dict[str, Any]]:
-    """Rows by task id. The database cuts their errors, which may be long, since many are read at once."""
+def _rows(task_ids: set[str], using: str) -> dict[str, dict[str, Any]]:
+    """By task id. The database cuts their errors, which may be long, since many are read at once."""
     if not task_ids:
         return {}
     rows = BackgroundTask.objects.using(using).filter(task_id__in=task_ids)

@@ -207,7 +207,7 @@ def name_problem(value: object) -> str:
 def _status(value: object) -> RunStatus:
     if isinstance(value, str) and value.lower() in _STATUSES:
         return _STATUSES[value.lower()]
-    near = difflib.get_close_matches(str(value).capitalize(), RunStatus.values, 1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value.capitalize(), RunStatus.values, 1) if isinstance(value, str) else []
     hint = f"did you mean {near[0]!r}?" if near else f"the statuses are {', '.join(RunStatus.values)}"
     raise _refuse(f"{_shown(value)} is not a task status; {hint}")
 
