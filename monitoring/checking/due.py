@@ -45,8 +45,7 @@ _DEPENDENT_TASKS = {
 }
 _DUE = "monitor.enabled AND state.next_check_at <= %s ORDER BY state.next_check_at, state.monitor_id LIMIT %s"
 _NAMED = "monitor.id IN ({among}) ORDER BY monitor.id"
-_LOCK = {"postgresql": " FOR UPDATE OF state", "sqlite": ""}
-_PASS_OVER_LOCKED = {"postgresql": " SKIP LOCKED", "sqlite": ""}
+_CLAIM = {"postgresql": " FOR UPDATE OF state SKIP LOCKED", "sqlite": ""}
 
 # One JSON object from monitor to instant: both databases list its keys and values without parsing each entry.
 _PLAN = {
@@ -150,8 +149,9 @@ def claim_due(now: datetime, size: int, using: str) -> list[Due]:
 
     Called in the transaction that checks them: until it ends other workers skip these rows, and then they are not due.
     """
-    write = connections[using].ops.adapt_datetimefield_value
-    rows = _read("JOIN", _DUE, _LOCK, _PASS_OVER_LOCKED, parameters=[write(now), size], using=using)
+    connection = connections[using]
+    until = connection.ops.adapt_datetimefield_value(now)
+    rows = _read("JOIN", _DUE + _CLAIM[connection.vendor], [until, size], using)
     return _due(rows, lambda row: _around(row.schedule, row.time_zone, row.next_check_at or "", now))
 
 
@@ -161,12 +161,12 @@ def claim_named(monitors: Sequence[Monitor], now: datetime, using: str) -> list[
     # Locked first and read then: PostgreSQL reads only the rows that it locks as they are after the wait, not the
     # monitors beside them, which may have been edited meanwhile.
     list(states.select_for_update().order_by("monitor_id").values_list("pk"))
-    return _due(_read("JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
+    return _due(_read("JOIN", _NAMED, [_keys(monitors)], using), lambda _: (now, None))
 
 
 def look_at(monitors: Sequence[Monitor], now: datetime, using: str) -> list[Due]:
     """These monitors as `claim_named` returns them, but only to read: nothing is claimed or locked."""
-    return _due(_read("LEFT JOIN", _NAMED, parameters=[_keys(monitors)], using=using), lambda _: (now, None))
+    return _due(_read("LEFT JOIN", _NAMED, [_keys(monitors)], using), lambda _: (now, None))
 
 
 def plan_next(claimed: Sequence[Due], now: datetime, using: str) -> None:
@@ -194,14 +194,14 @@ def _write_plan(plan: Sequence[tuple[int, datetime]], using: str, checked_at: da
         cursor.execute(statement, [write(checked_at), items])
 
 
-def _read(join: str, condition: str, *lock: dict[str, str], parameters: list[Any], using: str) -> list[Watched]:
+def _read(join: str, condition: str, parameters: list[Any], using: str) -> list[Watched]:
     vendor = connections[using].vendor
     statement = _READ.format(
         monitor=Monitor._meta.db_table,
         state=MonitorState._meta.db_table,
         dependent_tasks=_DEPENDENT_TASKS[vendor].format(table=DependentTask._meta.db_table),
         join=join,
-        condition=condition.format(among=_AMONG[vendor]) + "".join(part[vendor] for part in lock),
+        condition=condition.format(among=_AMONG[vendor]),
     )
     with connections[using].cursor() as cursor:
         cursor.execute(statement, parameters)
