@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from huey.contrib.djhuey import enqueue
 
-from monitoring.management.plugin import NotAsExpected, PluginCommand, columns
+from monitoring.management.plugin import NotAsExpected, PluginCommand
 from monitoring.models import BackgroundTask
 from project.demo import tasks
 from project.demo.models import IngestorSession
@@ -105,8 +105,7 @@ class Command(PluginCommand):
         for file in files:
             mail = message_from_bytes(file.read_bytes(), policy=policy.default)
             rows.append([str(mail["To"]), str(mail["Subject"]), shown(file.with_suffix(".html"))])
-        for cells in columns(rows):
-            self.stdout.write("  ".join(cells))
+        self.print_table(rows)
 
 
 def made_up_runs(now: datetime) -> list[BackgroundTask]:
