@@ -28,7 +28,7 @@ run: .venv/ready .env
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@echo 'http://127.0.0.1:$(PORT)/ - after `make demo` log in as admin, password admin;'
 	@echo 'or make an account: $(BIN)/python manage.py createsuperuser'
-	@trap : INT; export PATH="$(CURDIR)/$(BIN):$$PATH" SITE_URL='http://127.0.0.1:$(PORT)'; \
+	@trap : INT; export PATH="$(CURDIR)/$(BIN):$$PATH" SITE_URL='http://127.0.0.1:$(PORT)' ALLOWED_HOSTS=127.0.0.1,localhost; \
 	sed 's/ --access-logfile -//' Procfile | GUNICORN_CMD_ARGS='--bind=127.0.0.1:$(PORT)' honcho -f /dev/stdin start || \
 	test $$? -eq 130 || { echo 'If port $(PORT) is taken, choose another: make run PORT=8001'; exit 1; }
 
